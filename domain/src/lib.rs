@@ -1,0 +1,14 @@
+//! The words of Ayar: plain data, the checks on it, and pure functions over it.
+//!
+//! Nothing here does I/O, reads a clock or draws an unseeded random number, so the same code runs in the
+//! server and, compiled to WASM, in the browser: the form and the server check a recipe with one function,
+//! and a confusion matrix is counted the same way on both sides.
+
+pub mod dataset;
+pub mod error;
+pub mod metrics;
+pub mod model;
+pub mod prediction;
+pub mod run;
+pub mod spec;
+pub mod template;

@@ -1,0 +1,226 @@
+//! The trained part of a model: the LoRA matrices of every layer.
+
+use crate::adapter::copy_into;
+use crate::adapter::peft::{AdapterConfig, AdapterFiles, LoraWeights};
+use crate::error::EngineError;
+use crate::kernels::Matrix;
+use crate::model::config::LlamaConfig;
+use crate::model::linear::{LoraGroup, LoraPart};
+use candle_core::{DType, Device, Tensor};
+use domain::dataset::mix;
+use domain::spec::{TargetModule, TrainSpec};
+
+/// The groups in which a layer's linears are held, in order: the input of attention, its output, the input of the MLP,
+/// its output.
+pub const GROUPS: [&[TargetModule]; 4] = [
+    &[TargetModule::QProj, TargetModule::KProj, TargetModule::VProj],
+    &[TargetModule::OProj],
+    &[TargetModule::GateProj, TargetModule::UpProj],
+    &[TargetModule::DownProj],
+];
+
+/// A LoRA on a whole model. Gradients and the optimiser's moments have the same shape and use the same type.
+#[derive(Clone)]
+pub struct Lora {
+    pub layers: Vec<LayerLora>,
+    pub r: usize,
+    pub lora_alpha: f64,
+    pub target_modules: Vec<TargetModule>,
+}
+
+/// One layer's LoRA, by group; `None` where no layer of a group has one.
+#[derive(Clone, Default)]
+pub struct LayerLora {
+    pub groups: [Option<LoraGroup>; 4],
+}
+
+/// (out, in) of a linear layer.
+pub fn module_shape(config: &LlamaConfig, module: TargetModule) -> (usize, usize) {
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    match module {
+        TargetModule::QProj => (config.query_width(), hidden),
+        TargetModule::KProj | TargetModule::VProj => (config.key_value_width(), hidden),
+        TargetModule::OProj => (hidden, config.query_width()),
+        TargetModule::GateProj | TargetModule::UpProj => (inner, hidden),
+        TargetModule::DownProj => (hidden, inner),
+    }
+}
+
+/// A stream of uniform numbers from a seed: splitmix64 over a counter.
+struct Uniform {
+    seed: u64,
+    drawn: u64,
+}
+
+impl Uniform {
+    /// In [-bound, bound).
+    fn draw(&mut self, bound: f32) -> f32 {
+        self.drawn += 1;
+        let unit = (mix(self.seed ^ mix(self.drawn)) >> 40) as f32 / (1u64 << 24) as f32;
+        (2.0 * unit - 1.0) * bound
+    }
+}
+
+impl Lora {
+    /// All zeros.
+    pub fn zeros(
+        config: &LlamaConfig,
+        r: usize,
+        lora_alpha: f64,
+        target_modules: &[TargetModule],
+    ) -> Result<Self, EngineError> {
+        Self::filled(config, r, lora_alpha, target_modules, |rows, columns| {
+            Ok(Tensor::zeros((rows, columns), DType::F32, &Device::Cpu)?)
+        })
+    }
+
+    /// As PEFT starts: A uniform in ±1/sqrt(in) (`kaiming_uniform_` with a = sqrt 5), B zero, so that the model is
+    /// the base to begin with.
+    pub fn initialise(config: &LlamaConfig, spec: &TrainSpec) -> Result<Self, EngineError> {
+        let mut uniform = Uniform { seed: mix(spec.seed ^ 0x4c6f_5241), drawn: 0 };
+        Self::filled(config, spec.r as usize, spec.lora_alpha, &spec.target_modules, |rows, columns| {
+            let bound = 1.0 / (columns as f32).sqrt();
+            let values: Vec<f32> = (0..rows * columns).map(|_| uniform.draw(bound)).collect();
+            Ok(Tensor::from_vec(values, (rows, columns), &Device::Cpu)?)
+        })
+    }
+
+    fn filled(
+        config: &LlamaConfig,
+        r: usize,
+        lora_alpha: f64,
+        target_modules: &[TargetModule],
+        mut a: impl FnMut(usize, usize) -> Result<Tensor, EngineError>,
+    ) -> Result<Self, EngineError> {
+        let scale = (lora_alpha / r as f64) as f32;
+        let mut layers = Vec::with_capacity(config.num_hidden_layers);
+        for _ in 0..config.num_hidden_layers {
+            let mut layer = LayerLora::default();
+            for (group, modules) in layer.groups.iter_mut().zip(GROUPS) {
+                let targeted = modules.iter().filter(|module| target_modules.contains(module)).count();
+                if targeted == 0 {
+                    continue;
+                }
+                let in_features = module_shape(config, modules[0]).1;
+                let mut first = 0;
+                let mut parts = Vec::with_capacity(modules.len());
+                for module in modules {
+                    if !target_modules.contains(module) {
+                        parts.push(None);
+                        continue;
+                    }
+                    let b = Tensor::zeros((module_shape(config, *module).0, r), DType::F32, &Device::Cpu)?;
+                    parts.push(Some(LoraPart { a_rows: first..first + r, b }));
+                    first += r;
+                }
+                *group = Some(LoraGroup { a: a(first, in_features)?, parts, scale });
+            }
+            layers.push(layer);
+        }
+        Ok(Self { layers, r, lora_alpha, target_modules: target_modules.to_vec() })
+    }
+
+    /// Zeros in the shape of this one, for gradients and moments.
+    pub fn zeros_like(&self, config: &LlamaConfig) -> Result<Self, EngineError> {
+        Self::zeros(config, self.r, self.lora_alpha, &self.target_modules)
+    }
+
+    /// Every trained matrix, in an order that never changes: by layer, by group, A before the Bs.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        let groups = self.layers.iter().flat_map(|layer| layer.groups.iter().flatten());
+        groups
+            .flat_map(|group| std::iter::once(&group.a).chain(group.parts.iter().flatten().map(|part| &part.b)))
+            .collect()
+    }
+
+    pub fn parameters(&self) -> usize {
+        self.tensors().iter().map(|tensor| tensor.elem_count()).sum()
+    }
+
+    /// One module's A (r, in), a view, and B (out, r).
+    pub fn module(&self, layer: usize, module: TargetModule) -> Result<Option<(Tensor, Tensor)>, EngineError> {
+        for (group, modules) in self.layers[layer].groups.iter().zip(GROUPS) {
+            let (Some(group), Some(index)) = (group, modules.iter().position(|other| *other == module)) else {
+                continue;
+            };
+            let Some(part) = &group.parts[index] else { return Ok(None) };
+            let a = group.a.narrow(0, part.a_rows.start, part.a_rows.len())?;
+            return Ok(Some((a, part.b.clone())));
+        }
+        Ok(None)
+    }
+
+    /// A copy that training does not change.
+    pub fn snapshot(&self, config: &LlamaConfig) -> Result<Self, EngineError> {
+        let copy = self.zeros_like(config)?;
+        for (to, from) in copy.tensors().into_iter().zip(self.tensors()) {
+            copy_into(to, from)?;
+        }
+        Ok(copy)
+    }
+
+    /// From an adapter's files.
+    ///
+    /// # Errors
+    /// The adapter was made for a model of another shape, or a matrix is missing.
+    pub fn from_files(config: &LlamaConfig, files: &AdapterFiles) -> Result<Self, EngineError> {
+        let AdapterConfig { r, lora_alpha, target_modules, .. } = &files.config;
+        if *r == 0 {
+            return Err(EngineError::invalid("the adapter's rank is 0"));
+        }
+        let expected = config.num_hidden_layers * target_modules.len();
+        if files.tensors.len() != expected {
+            return Err(EngineError::invalid(format!(
+                "the adapter has matrices for {} linear layers, and this base needs {expected}: it was made for another \
+                 base",
+                files.tensors.len()
+            )));
+        }
+        let lora = Self::zeros(config, *r, *lora_alpha, target_modules)?;
+        for ((layer, module), weights) in &files.tensors {
+            let own = if *layer < config.num_hidden_layers { lora.module(*layer, *module)? } else { None };
+            let (out_features, in_features) = module_shape(config, *module);
+            let fits = (weights.r, weights.in_features, weights.out_features) == (*r, in_features, out_features);
+            let (Some((a, b)), true) = (own, fits) else {
+                return Err(EngineError::invalid(format!(
+                    "the adapter's {} of layer {layer} is {}x{} of rank {}, and this base needs {out_features}x{in_features} \
+                     of rank {r}: it was made for another base",
+                    module.as_str(),
+                    weights.out_features,
+                    weights.in_features,
+                    weights.r
+                )));
+            };
+            copy_into(&a, &Tensor::from_slice(&weights.a, (*r, in_features), &Device::Cpu)?)?;
+            copy_into(&b, &Tensor::from_slice(&weights.b, (out_features, *r), &Device::Cpu)?)?;
+        }
+        Ok(lora)
+    }
+
+    /// As an adapter's files hold it.
+    pub fn to_files(&self, base_model: &str) -> Result<AdapterFiles, EngineError> {
+        let mut files = AdapterFiles {
+            config: AdapterConfig {
+                r: self.r,
+                lora_alpha: self.lora_alpha,
+                lora_dropout: 0.0,
+                target_modules: self.target_modules.clone(),
+                base_model_name_or_path: Some(base_model.to_string()),
+            },
+            tensors: Default::default(),
+        };
+        for layer in 0..self.layers.len() {
+            for &module in &self.target_modules {
+                let Some((a, b)) = self.module(layer, module)? else { continue };
+                let (in_features, out_features) = (a.dim(1)?, b.dim(0)?);
+                let values = |tensor: &Tensor| -> Result<Vec<f32>, EngineError> {
+                    let matrix = Matrix::of(tensor)?;
+                    Ok(matrix.values()[..matrix.rows * matrix.columns].to_vec())
+                };
+                let weights = LoraWeights { a: values(&a)?, b: values(&b)?, r: self.r, in_features, out_features };
+                files.tensors.insert((layer, module), weights);
+            }
+        }
+        Ok(files)
+    }
+}

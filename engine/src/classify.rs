@@ -1,0 +1,275 @@
+//! Label-constrained scoring: the one path from a text to probabilities, shared by baseline, validation, evaluation,
+//! the command line and the API.
+//!
+//! The tokens that all prompts begin with go through the model once; their keys and values are kept. A row then costs
+//! its own tokens, and the labels are scored where the prompt ends, so that an answer outside the labels cannot exist.
+
+use crate::adapter::lora::Lora;
+use crate::adapter::peft;
+use crate::base::BaseModel;
+use crate::error::EngineError;
+use crate::model::llama::{KeyValueCache, Llama, Pass};
+use crate::model::loss;
+use crate::model::plan::Plan;
+use crate::text::template::{EncodedPrompt, PromptEncoder};
+use domain::prediction::Prediction;
+use domain::spec::{Quantization, TrainSpec};
+use domain::template::PromptTemplate;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Scores prompts against labels with one model and one adapter.
+pub struct Scorer<'a> {
+    llama: &'a Llama,
+    lora: Option<&'a Lora>,
+    prefix: Vec<u32>,
+    cache: KeyValueCache,
+    labels: LabelPaths,
+}
+
+/// The labels as paths of tokens. The first token of every label is asked for where the prompt ends; of longer labels
+/// the tokens before the last are appended behind each row, a path that is the beginning of another only once.
+struct LabelPaths {
+    labels: Vec<Vec<u32>>,
+    chains: Vec<Vec<u32>>,
+    /// Per label of several tokens, the chain that it runs along.
+    chain_of: Vec<usize>,
+}
+
+impl LabelPaths {
+    fn new(labels: &[Vec<u32>]) -> Self {
+        let mut inner: Vec<&[u32]> = labels.iter().map(|label| &label[..label.len() - 1]).collect();
+        inner.sort_by_key(|path| std::cmp::Reverse(path.len()));
+        let mut chains: Vec<Vec<u32>> = Vec::new();
+        for path in inner {
+            if !path.is_empty() && !chains.iter().any(|chain| chain.starts_with(path)) {
+                chains.push(path.to_vec());
+            }
+        }
+        let chain_of = labels
+            .iter()
+            .map(|label| chains.iter().position(|chain| chain.starts_with(&label[..label.len() - 1])).unwrap_or(0))
+            .collect();
+        Self { labels: labels.to_vec(), chains, chain_of }
+    }
+}
+
+impl<'a> Scorer<'a> {
+    /// Runs the shared beginning of all prompts through the model.
+    pub fn new(llama: &'a Llama, lora: Option<&'a Lora>, encoder: &PromptEncoder) -> Result<Self, EngineError> {
+        let prefix = encoder.shared_prefix();
+        let cache = prefix_cache(llama, lora, &prefix)?;
+        Ok(Self::with_cache(llama, lora, encoder, prefix, cache))
+    }
+
+    fn with_cache(
+        llama: &'a Llama,
+        lora: Option<&'a Lora>,
+        encoder: &PromptEncoder,
+        prefix: Vec<u32>,
+        cache: KeyValueCache,
+    ) -> Self {
+        Self { llama, lora, prefix, cache, labels: LabelPaths::new(encoder.labels()) }
+    }
+
+    /// ln p(label | prompt) for every prompt and every label, each the sum over the label's tokens of the full
+    /// vocabulary's log-softmax.
+    pub fn log_likelihoods(&self, prompts: &[EncodedPrompt]) -> Result<Vec<Vec<f32>>, EngineError> {
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        // A text may swallow the end of the prefix into its own first token; then that much less of it is shared.
+        let shared = prompts.iter().map(|prompt| self.shared_with(prompt)).min().unwrap_or(0);
+        let prefix = 0..shared;
+        let context = if shared == 0 { Vec::new() } else { vec![prefix] };
+        let mut plan = Plan::new(shared);
+        let mut tokens = Vec::new();
+        for prompt in prompts {
+            let own = &prompt.tokens[shared..];
+            tokens.extend_from_slice(own);
+            plan.push(own.len(), context.clone());
+        }
+        let rows: Vec<_> = plan.sequences.iter().map(|sequence| sequence.tokens.clone()).collect();
+        let mut chains = Vec::with_capacity(rows.len() * self.labels.chains.len());
+        for row in &rows {
+            let mut context = context.clone();
+            context.push(shared + row.start..shared + row.end);
+            for chain in &self.labels.chains {
+                tokens.extend_from_slice(chain);
+                let keys = plan.push(chain.len(), context.clone());
+                chains.push(keys.start - shared..keys.end - shared);
+            }
+        }
+
+        // Output rows: the end of each prompt, then every token of every chain.
+        let mut output_rows: Vec<usize> = rows.iter().map(|row| row.end - 1).collect();
+        output_rows.extend(chains.iter().cloned().flatten());
+        let mut asked = Vec::new();
+        for row in 0..rows.len() {
+            for (label, tokens) in self.labels.labels.iter().enumerate() {
+                asked.push((row, tokens[0]));
+                if tokens.len() > 1 {
+                    let chain = &chains[row * self.labels.chains.len() + self.labels.chain_of[label]];
+                    let first = output_rows.partition_point(|&output| output < chain.start);
+                    asked.extend(tokens[1..].iter().enumerate().map(|(offset, &token)| (first + offset, token)));
+                }
+            }
+        }
+
+        let cache = (shared > 0).then(|| self.cache.narrow(shared)).transpose()?;
+        let pass = Pass {
+            tokens: &tokens,
+            plan: &plan,
+            lora: self.lora,
+            output_rows: Some(&output_rows),
+            cache: cache.as_ref(),
+            dropout: None,
+        };
+        let hidden = self.llama.hidden(&pass)?;
+        let mut answers = loss::log_probabilities(&hidden, &self.llama.head, &asked)?.into_iter();
+        let scores = rows.iter().map(|_| {
+            let labels = self.labels.labels.iter();
+            labels.map(|tokens| answers.by_ref().take(tokens.len()).sum()).collect()
+        });
+        Ok(scores.collect())
+    }
+
+    fn shared_with(&self, prompt: &EncodedPrompt) -> usize {
+        let common = self.prefix.iter().zip(&prompt.tokens).take_while(|(a, b)| a == b).count();
+        common.min(prompt.tokens.len() - 1)
+    }
+
+    /// Scores prompts in batches of `batch_size`. `on_progress` gets the number done and the answers that are new since
+    /// the last call; on `Break` the answer is `None`.
+    pub fn predict(
+        &self,
+        prompts: &[EncodedPrompt],
+        batch_size: usize,
+        on_progress: &mut dyn FnMut(usize, &[Prediction]) -> ControlFlow<()>,
+    ) -> Result<Option<Vec<Prediction>>, EngineError> {
+        let mut predictions = Vec::with_capacity(prompts.len());
+        for batch in prompts.chunks(batch_size.max(1)) {
+            let scores = self.log_likelihoods(batch)?;
+            let new = predictions.len();
+            for (prompt, scores) in batch.iter().zip(scores) {
+                predictions.push(Prediction::from_log_likelihoods(&scores, prompt.cut));
+            }
+            if on_progress(predictions.len(), &predictions[new..]).is_break() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(predictions))
+    }
+}
+
+/// The keys and values of a prefix.
+fn prefix_cache(llama: &Llama, lora: Option<&Lora>, prefix: &[u32]) -> Result<KeyValueCache, EngineError> {
+    if prefix.is_empty() {
+        return Ok(KeyValueCache { layers: Vec::new(), tokens: 0 });
+    }
+    let mut plan = Plan::new(0);
+    plan.push(prefix.len(), Vec::new());
+    llama.key_value_cache(&Pass { tokens: prefix, plan: &plan, lora, output_rows: None, cache: None, dropout: None })
+}
+
+/// What stands beside an adapter so that texts can be classified with it as it was trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassifierFile {
+    pub labels: Vec<String>,
+    pub prompt_template: PromptTemplate,
+    pub max_length: usize,
+    pub quantization: Quantization,
+    pub base_model: String,
+}
+
+impl ClassifierFile {
+    pub const NAME: &'static str = "classifier.json";
+
+    pub fn of(base: &BaseModel, spec: &TrainSpec, labels: &[String]) -> Self {
+        Self {
+            labels: labels.to_vec(),
+            prompt_template: spec.prompt_template.clone(),
+            max_length: max_length(base, spec),
+            quantization: spec.quantization,
+            base_model: base.info().name.clone(),
+        }
+    }
+
+    /// Reads the file from an adapter's folder.
+    pub fn read(adapter: &Path) -> Result<Self, EngineError> {
+        let path = adapter.join(Self::NAME);
+        let bytes = std::fs::read(&path).map_err(|source| EngineError::io(&path, source))?;
+        serde_json::from_slice(&bytes).map_err(|error| EngineError::bad_file(&path, error.to_string()))
+    }
+}
+
+/// Tokens that a row may have: the recipe's limit or the model's context, whichever is shorter.
+pub fn max_length(base: &BaseModel, spec: &TrainSpec) -> usize {
+    (spec.max_length as usize).min(base.info().context_length)
+}
+
+/// A base with an adapter (or none), a template and labels: texts in, labels with probabilities out.
+pub struct Classifier {
+    base: Arc<BaseModel>,
+    lora: Option<Lora>,
+    labels: Vec<String>,
+    encoder: PromptEncoder,
+    cache: KeyValueCache,
+}
+
+impl Classifier {
+    /// Opens the folder of an adapter as a run leaves it: adapter, labels, template and length beside each other.
+    ///
+    /// # Errors
+    /// A file is missing or broken, or the adapter was made for a base of another shape.
+    pub fn open(base: Arc<BaseModel>, adapter: &Path) -> Result<Self, EngineError> {
+        let file = ClassifierFile::read(adapter)?;
+        let lora = Lora::from_files(&base.llama().config, &peft::read(adapter)?)
+            .map_err(|error| EngineError::bad_file(adapter, error.to_string()))?;
+        Self::new(base, Some(lora), &file.prompt_template, file.labels, file.max_length)
+    }
+
+    /// The base as it is, without an adapter.
+    pub fn base_only(
+        base: Arc<BaseModel>,
+        template: &PromptTemplate,
+        labels: &[String],
+        max_length: usize,
+    ) -> Result<Self, EngineError> {
+        Self::new(base, None, template, labels.to_vec(), max_length)
+    }
+
+    fn new(
+        base: Arc<BaseModel>,
+        lora: Option<Lora>,
+        template: &PromptTemplate,
+        labels: Vec<String>,
+        max_length: usize,
+    ) -> Result<Self, EngineError> {
+        let max_length = max_length.min(base.info().context_length);
+        let encoder = PromptEncoder::new(base.tokenizer().clone(), template, &labels, max_length)?;
+        let cache = prefix_cache(base.llama(), lora.as_ref(), &encoder.shared_prefix())?;
+        Ok(Self { base, lora, labels, encoder, cache })
+    }
+
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// Scores texts in batches. `on_progress` gets the number of texts done and the answers that are new since the last
+    /// call; `Break` stops, and `Ok(None)` is returned.
+    pub fn classify(
+        &self,
+        texts: &[&str],
+        batch_size: usize,
+        on_progress: &mut dyn FnMut(usize, &[Prediction]) -> ControlFlow<()>,
+    ) -> Result<Option<Vec<Prediction>>, EngineError> {
+        let prompts: Vec<EncodedPrompt> = texts.iter().map(|text| self.encoder.encode(text)).collect();
+        let prefix = self.encoder.shared_prefix();
+        let scorer =
+            Scorer::with_cache(self.base.llama(), self.lora.as_ref(), &self.encoder, prefix, self.cache.clone());
+        scorer.predict(&prompts, batch_size, on_progress)
+    }
+}

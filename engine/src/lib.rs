@@ -1,0 +1,17 @@
+//! What the GPU (or, here, the CPU) does: tokens, a Llama with LoRA, its loss and its gradients, and the recipe that
+//! trains it. No network, no database, no async runtime, no printing.
+
+pub mod adapter;
+pub mod base;
+pub mod classify;
+pub mod device;
+pub mod error;
+pub mod kernels;
+pub mod model;
+pub mod text;
+pub mod train;
+pub mod weights;
+
+pub use base::BaseModel;
+pub use classify::Classifier;
+pub use error::EngineError;

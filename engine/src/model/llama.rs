@@ -1,0 +1,402 @@
+//! The whole model: layers, their forward and backward, and the loss on top.
+
+use crate::adapter::lora::{LayerLora, Lora};
+use crate::error::EngineError;
+use crate::kernels::{Accumulate, empty, gather_rows, gemm, scatter_rows_add};
+use crate::model::attention::{self, AttentionGradient, AttentionInput, AttentionOutput};
+use crate::model::config::LlamaConfig;
+use crate::model::linear::{Dropout, LinearGradient, LinearGroup, LinearSaved};
+use crate::model::loss;
+use crate::model::plan::Plan;
+use crate::model::rope::{Direction, Rope};
+use crate::model::{mlp, norm};
+use crate::text::batch::LossEntry;
+use candle_core::{DType, Device, Tensor};
+use domain::dataset::mix;
+
+/// One block: attention and MLP, each behind a norm and added to its input.
+pub struct Layer {
+    /// (1, d)
+    pub input_norm: Tensor,
+    pub post_attention_norm: Tensor,
+    /// q, k, v · o · gate, up · down
+    pub groups: [LinearGroup; 4],
+}
+
+/// A frozen Llama.
+pub struct Llama {
+    pub config: LlamaConfig,
+    /// (V, d)
+    pub embedding: Tensor,
+    pub layers: Vec<Layer>,
+    /// (1, d)
+    pub norm: Tensor,
+    /// (V, d); the embedding itself where the two are tied.
+    pub head: Tensor,
+    pub rope: Rope,
+}
+
+/// What is computed in one pass.
+pub struct Pass<'a> {
+    /// One per token of the plan.
+    pub tokens: &'a [u32],
+    pub plan: &'a Plan,
+    pub lora: Option<&'a Lora>,
+    /// The token rows whose output is wanted, ascending; `None`: all. The last layer computes no others.
+    pub output_rows: Option<&'a [usize]>,
+    /// Keys and values of earlier tokens, one entry per layer.
+    pub cache: Option<&'a KeyValueCache>,
+    pub dropout: Option<Dropout>,
+}
+
+/// Keys (after rotation) and values of tokens that have been computed, per layer: (tokens, key-value width) each.
+#[derive(Clone)]
+pub struct KeyValueCache {
+    pub layers: Vec<(Tensor, Tensor)>,
+    pub tokens: usize,
+}
+
+impl KeyValueCache {
+    /// The first so many tokens alone.
+    pub fn narrow(&self, tokens: usize) -> Result<Self, EngineError> {
+        let first = |tensor: &Tensor| tensor.narrow(0, 0, tokens);
+        let layers = self.layers.iter().map(|(k, v)| Ok((first(k)?, first(v)?))).collect::<Result<_, EngineError>>()?;
+        Ok(Self { layers, tokens })
+    }
+}
+
+/// What a training step costs in memory: activations above this are computed again in the backward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct ActivationBudget(pub usize);
+
+/// What a layer's backward needs of its forward.
+struct LayerSaved {
+    /// Layers of the first group with what they saved: q, k, v together, or k, v apart from q.
+    projections: Projections,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attention: AttentionOutput,
+    attention_out: LinearSaved,
+    /// After attention.
+    h: Tensor,
+    mlp_in: LinearSaved,
+    gate_up: Tensor,
+    mlp_out: LinearSaved,
+}
+
+enum Projections {
+    Together(LinearSaved),
+    /// Only some rows ask: keys and values of all, queries of those.
+    Apart {
+        keys_values: LinearSaved,
+        queries: LinearSaved,
+    },
+}
+
+/// What one layer of one pass works with.
+struct LayerPass<'a> {
+    config: &'a LlamaConfig,
+    rope: &'a Rope,
+    plan: &'a Plan,
+    lora: Option<&'a LayerLora>,
+    output_rows: Option<&'a [usize]>,
+    /// The positions of `output_rows`.
+    output_positions: Option<&'a [u32]>,
+    cache: Option<&'a (Tensor, Tensor)>,
+    dropout: Option<Dropout>,
+}
+
+impl LayerPass<'_> {
+    /// A different mask for each group of each layer.
+    fn dropout(&self, group: u64) -> Option<Dropout> {
+        self.dropout.map(|dropout| Dropout { seed: mix(dropout.seed ^ mix(group)), ..dropout })
+    }
+
+    fn group_lora(&self, group: usize) -> Option<&crate::model::linear::LoraGroup> {
+        self.lora.and_then(|lora| lora.groups[group].as_ref())
+    }
+}
+
+impl Layer {
+    /// x (T, d) → y (output rows, d), what backward needs, and this pass's keys and values.
+    fn forward(&self, pass: &LayerPass, x: &Tensor) -> Result<(Tensor, LayerSaved), EngineError> {
+        let config = pass.config;
+        let (query_width, key_value_width) = (config.query_width(), config.key_value_width());
+        let [attention_in, attention_out, mlp_in, mlp_out] = &self.groups;
+        let normed = norm::forward(x, &self.input_norm, config.rms_norm_eps)?;
+
+        let (q, keys_values, projections) = match pass.output_rows {
+            None => {
+                let (y, saved) = attention_in.forward(pass.group_lora(0), 0..3, &normed, pass.dropout(0))?;
+                let (q, keys_values) = (y.narrow(1, 0, query_width)?, y.narrow(1, query_width, 2 * key_value_width)?);
+                (q, keys_values, Projections::Together(saved))
+            }
+            Some(rows) => {
+                let (y, keys_values) = attention_in.forward(pass.group_lora(0), 1..3, &normed, pass.dropout(0))?;
+                let asking = gather_rows(&normed, rows)?;
+                let (q, queries) = attention_in.forward(pass.group_lora(0), 0..1, &asking, pass.dropout(4))?;
+                (q, y, Projections::Apart { keys_values, queries })
+            }
+        };
+        let mut k = keys_values.narrow(1, 0, key_value_width)?;
+        let mut v = keys_values.narrow(1, key_value_width, key_value_width)?;
+        pass.rope.turn(&q, pass.output_positions.unwrap_or(&pass.plan.positions), Direction::Forward)?;
+        pass.rope.turn(&k, &pass.plan.positions, Direction::Forward)?;
+        if let Some((cached_k, cached_v)) = pass.cache {
+            k = Tensor::cat(&[cached_k, &k], 0)?;
+            v = Tensor::cat(&[cached_v, &v], 0)?;
+        }
+
+        let input = AttentionInput { plan: pass.plan, query_rows: pass.output_rows, q: &q, k: &k, v: &v };
+        let attention = attention::forward(config, &input)?;
+        let residual = match pass.output_rows {
+            None => x.clone(),
+            Some(rows) => gather_rows(x, rows)?,
+        };
+        let (h, saved_out) =
+            attention_out.forward_residual(pass.group_lora(1), &attention.o, &residual, pass.dropout(1))?;
+
+        let normed = norm::forward(&h, &self.post_attention_norm, config.rms_norm_eps)?;
+        let (gate_up, saved_mlp_in) = mlp_in.forward(pass.group_lora(2), 0..2, &normed, pass.dropout(2))?;
+        let activated = mlp::swiglu(&gate_up)?;
+        let (y, saved_mlp_out) = mlp_out.forward_residual(pass.group_lora(3), &activated, &h, pass.dropout(3))?;
+
+        let saved = LayerSaved {
+            projections,
+            q,
+            k,
+            v,
+            attention,
+            attention_out: saved_out,
+            h,
+            mlp_in: saved_mlp_in,
+            gate_up,
+            mlp_out: saved_mlp_out,
+        };
+        Ok((y, saved))
+    }
+
+    /// dy (output rows, d), used up → dx (T, d), or nothing where nothing below needs it.
+    fn backward(
+        &self,
+        pass: &LayerPass,
+        x: &Tensor,
+        saved: &LayerSaved,
+        dy: Tensor,
+        gradient: &LayerLora,
+        needs_dx: bool,
+    ) -> Result<Option<Tensor>, EngineError> {
+        let config = pass.config;
+        let (query_width, key_value_width) = (config.query_width(), config.key_value_width());
+        let [attention_in, attention_out, mlp_in, mlp_out] = &self.groups;
+        let asked = dy.dim(0)?;
+        let into = |group: usize| gradient.groups[group].as_ref();
+
+        // y = h + down(swiglu([gate | up](norm(h)))): the gradient of h is dy plus what comes through the MLP.
+        let d_activated = empty(asked, config.intermediate_size)?;
+        let target = LinearGradient { dx: Some(&d_activated), lora: into(3) };
+        mlp_out.backward(pass.group_lora(3), 0..1, &saved.mlp_out, &dy, pass.dropout(3), target)?;
+        let d_gate_up = mlp::swiglu_backward(&d_activated, &saved.gate_up)?;
+        drop(d_activated);
+        let d_normed = empty(asked, config.hidden_size)?;
+        let target = LinearGradient { dx: Some(&d_normed), lora: into(2) };
+        mlp_in.backward(pass.group_lora(2), 0..2, &saved.mlp_in, &d_gate_up, pass.dropout(2), target)?;
+        drop(d_gate_up);
+        let dh = dy;
+        norm::backward_add(&dh, &d_normed, &saved.h, &self.post_attention_norm, config.rms_norm_eps)?;
+
+        // h = x + o_proj(attention(norm(x)))
+        let d_o = empty(asked, query_width)?;
+        let target = LinearGradient { dx: Some(&d_o), lora: into(1) };
+        attention_out.backward(pass.group_lora(1), 0..1, &saved.attention_out, &dh, pass.dropout(1), target)?;
+
+        let tokens = pass.plan.tokens();
+        let (dq, d_keys_values, d_qkv) = match &saved.projections {
+            Projections::Together(_) => {
+                let all = Tensor::zeros((tokens, query_width + 2 * key_value_width), DType::F32, &Device::Cpu)?;
+                let dq = all.narrow(1, 0, query_width)?;
+                (dq, all.narrow(1, query_width, 2 * key_value_width)?, Some(all))
+            }
+            Projections::Apart { .. } => {
+                let d_keys_values = Tensor::zeros((tokens, 2 * key_value_width), DType::F32, &Device::Cpu)?;
+                (empty(asked, query_width)?, d_keys_values, None)
+            }
+        };
+        let dk = d_keys_values.narrow(1, 0, key_value_width)?;
+        let dv = d_keys_values.narrow(1, key_value_width, key_value_width)?;
+        let input =
+            AttentionInput { plan: pass.plan, query_rows: pass.output_rows, q: &saved.q, k: &saved.k, v: &saved.v };
+        let gradients = AttentionGradient { dq: &dq, dk: &dk, dv: &dv };
+        attention::backward(config, &input, &saved.attention, &d_o, &gradients)?;
+        pass.rope.turn(&dq, pass.output_positions.unwrap_or(&pass.plan.positions), Direction::Backward)?;
+        pass.rope.turn(&dk, &pass.plan.positions, Direction::Backward)?;
+
+        let d_normed = if needs_dx { Some(empty(tokens, config.hidden_size)?) } else { None };
+        let target = LinearGradient { dx: d_normed.as_ref(), lora: into(0) };
+        match (&saved.projections, d_qkv) {
+            (Projections::Together(projections), Some(d_qkv)) => {
+                attention_in.backward(pass.group_lora(0), 0..3, projections, &d_qkv, pass.dropout(0), target)?;
+            }
+            (Projections::Apart { keys_values, queries }, None) => {
+                attention_in.backward(
+                    pass.group_lora(0),
+                    1..3,
+                    keys_values,
+                    &d_keys_values,
+                    pass.dropout(0),
+                    target,
+                )?;
+                let d_asking = if needs_dx { Some(empty(asked, config.hidden_size)?) } else { None };
+                let target = LinearGradient { dx: d_asking.as_ref(), lora: into(0) };
+                attention_in.backward(pass.group_lora(0), 0..1, queries, &dq, pass.dropout(4), target)?;
+                if let (Some(d_normed), Some(d_asking), Some(rows)) = (&d_normed, &d_asking, pass.output_rows) {
+                    scatter_rows_add(d_normed, rows, d_asking)?;
+                }
+            }
+            _ => unreachable!("gradients are laid out as the projections were"),
+        }
+        let Some(d_normed) = d_normed else { return Ok(None) };
+
+        let dx = match pass.output_rows {
+            None => dh,
+            Some(rows) => {
+                let dx = Tensor::zeros((tokens, config.hidden_size), DType::F32, &Device::Cpu)?;
+                scatter_rows_add(&dx, rows, &dh)?;
+                dx
+            }
+        };
+        norm::backward_add(&dx, &d_normed, x, &self.input_norm, config.rms_norm_eps)?;
+        Ok(Some(dx))
+    }
+}
+
+impl Llama {
+    /// Output of the last layer, after the final norm, at the output rows: (rows, d).
+    pub fn hidden(&self, pass: &Pass) -> Result<Tensor, EngineError> {
+        let mut x = self.embed(pass.tokens)?;
+        let positions = self.output_positions(pass);
+        for index in 0..self.layers.len() {
+            x = self.layers[index].forward(&self.layer_pass(pass, index, positions.as_deref()), &x)?.0;
+        }
+        norm::forward(&x, &self.norm, self.config.rms_norm_eps)
+    }
+
+    /// The keys and values of a pass's tokens, for later passes to continue from.
+    pub fn key_value_cache(&self, pass: &Pass) -> Result<KeyValueCache, EngineError> {
+        let mut x = self.embed(pass.tokens)?;
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for index in 0..self.layers.len() {
+            let (y, saved) = self.layers[index].forward(&self.layer_pass(pass, index, None), &x)?;
+            // Copies: views would keep the queries beside them alive.
+            layers.push((saved.k.copy()?, saved.v.copy()?));
+            x = y;
+        }
+        Ok(KeyValueCache { layers, tokens: pass.plan.cached + pass.plan.tokens() })
+    }
+
+    /// Logits over the whole vocabulary, (output rows, V): for tests and tools, not for training.
+    pub fn logits(&self, pass: &Pass) -> Result<Tensor, EngineError> {
+        let hidden = self.hidden(pass)?;
+        let logits = empty(hidden.dim(0)?, self.config.vocab_size)?;
+        gemm(&logits, &hidden, &self.head.t()?, 1.0, Accumulate::Replace)?;
+        Ok(logits)
+    }
+
+    /// Σ weight · -ln p over the targets, whose rows are token rows; adds `scale` times its gradient to `gradient`.
+    ///
+    /// `pass.output_rows` is not read: the rows that the targets name are asked for.
+    pub fn loss_and_gradient(
+        &self,
+        pass: &Pass,
+        targets: &[LossEntry],
+        scale: f32,
+        gradient: &Lora,
+        budget: ActivationBudget,
+    ) -> Result<f64, EngineError> {
+        let tokens = pass.tokens.len();
+        let mut rows: Vec<usize> = targets.iter().map(|target| target.row).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        // Where most rows are asked for, picking them out costs more than it saves.
+        let pick = rows.len() * 2 < tokens;
+        let pass = Pass { output_rows: pick.then_some(rows.as_slice()), ..*pass };
+        let targets: Vec<LossEntry> = targets
+            .iter()
+            .map(|target| {
+                let row = if pick { rows.partition_point(|&row| row < target.row) } else { target.row };
+                LossEntry { row, ..*target }
+            })
+            .collect();
+        let positions = self.output_positions(&pass);
+
+        let keeps_everything = self.activation_bytes(tokens) <= budget.0;
+        let mut inputs = vec![self.embed(pass.tokens)?];
+        let mut saved = Vec::with_capacity(self.layers.len());
+        for index in 0..self.layers.len() {
+            let (y, layer_saved) =
+                self.layers[index].forward(&self.layer_pass(&pass, index, positions.as_deref()), &inputs[index])?;
+            inputs.push(y);
+            saved.push(keeps_everything.then_some(layer_saved));
+        }
+
+        let last = &inputs[self.layers.len()];
+        let hidden = norm::forward(last, &self.norm, self.config.rms_norm_eps)?;
+        let (total, d_hidden) = loss::cross_entropy(&hidden, &self.head, &targets, scale)?;
+        let mut d = Tensor::zeros(last.shape(), DType::F32, &Device::Cpu)?;
+        norm::backward_add(&d, &d_hidden, last, &self.norm, self.config.rms_norm_eps)?;
+
+        for index in (0..self.layers.len()).rev() {
+            let layer_pass = self.layer_pass(&pass, index, positions.as_deref());
+            let x = &inputs[index];
+            let layer_saved = match saved[index].take() {
+                Some(layer_saved) => layer_saved,
+                None => self.layers[index].forward(&layer_pass, x)?.1,
+            };
+            let below =
+                self.layers[index].backward(&layer_pass, x, &layer_saved, d, &gradient.layers[index], index > 0)?;
+            inputs.truncate(index + 1);
+            match below {
+                Some(below) => d = below,
+                None => break,
+            }
+        }
+        Ok(total)
+    }
+
+    /// Bytes of activations that a training pass over so many tokens keeps for its backward pass.
+    pub fn activation_bytes(&self, tokens: usize) -> usize {
+        let config = &self.config;
+        let per_layer = 5 * config.hidden_size
+            + 2 * config.query_width()
+            + 2 * config.key_value_width()
+            + 3 * config.intermediate_size;
+        tokens * per_layer * config.num_hidden_layers * size_of::<f32>()
+    }
+
+    fn embed(&self, tokens: &[u32]) -> Result<Tensor, EngineError> {
+        let rows: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
+        if let Some(token) = rows.iter().find(|&&token| token >= self.config.vocab_size) {
+            return Err(EngineError::invalid(format!("token {token} is not in the model's vocabulary")));
+        }
+        gather_rows(&self.embedding, &rows)
+    }
+
+    fn output_positions(&self, pass: &Pass) -> Option<Vec<u32>> {
+        pass.output_rows.map(|rows| rows.iter().map(|&row| pass.plan.positions[row]).collect())
+    }
+
+    fn layer_pass<'a>(&'a self, pass: &Pass<'a>, index: usize, positions: Option<&'a [u32]>) -> LayerPass<'a> {
+        let is_last = index + 1 == self.layers.len();
+        LayerPass {
+            config: &self.config,
+            rope: &self.rope,
+            plan: pass.plan,
+            lora: pass.lora.map(|lora| &lora.layers[index]),
+            output_rows: if is_last { pass.output_rows } else { None },
+            output_positions: if is_last { positions } else { None },
+            cache: pass.cache.map(|cache| &cache.layers[index]),
+            dropout: pass.dropout.map(|dropout| Dropout { seed: mix(dropout.seed ^ mix(index as u64)), ..dropout }),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Rotary positions, in the half-split layout of Hugging Face's Llama.
+
+use crate::error::EngineError;
+use crate::kernels::edit;
+use crate::kernels::math::vectorised;
+use crate::model::config::LlamaConfig;
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+/// Cosines and sines for every position of a context.
+pub struct Rope {
+    half: usize,
+    /// (positions, half)
+    cosines: Vec<f32>,
+    sines: Vec<f32>,
+}
+
+/// Which way to turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Forward,
+    /// A rotation's transpose is the rotation back: this is its backward pass.
+    Backward,
+}
+
+impl Rope {
+    pub fn new(config: &LlamaConfig) -> Self {
+        let half = config.head_dim / 2;
+        let positions = config.max_position_embeddings;
+        let mut cosines = Vec::with_capacity(positions * half);
+        let mut sines = Vec::with_capacity(positions * half);
+        for position in 0..positions {
+            for pair in 0..half {
+                // In f32, as Transformers computes it: the reference numbers come from there.
+                let inverse_frequency = 1.0 / config.rope_theta.powf(2.0 * pair as f32 / config.head_dim as f32);
+                let angle = position as f32 * inverse_frequency;
+                cosines.push(angle.cos());
+                sines.push(angle.sin());
+            }
+        }
+        Self { half, cosines, sines }
+    }
+
+    pub fn positions(&self) -> usize {
+        self.cosines.len() / self.half
+    }
+
+    /// Turns every head of x (T, heads · head_dim) in place, row t by `positions[t]`.
+    ///
+    /// For the pair (a, b) = (x_i, x_{i + half}) and the angle θ of position and i:
+    /// a' = a cos θ - b sin θ,  b' = b cos θ + a sin θ.
+    pub fn turn(&self, x: &Tensor, positions: &[u32], direction: Direction) -> Result<(), EngineError> {
+        let (rows, width) = x.dims2()?;
+        let head_dim = 2 * self.half;
+        if positions.len() != rows || !width.is_multiple_of(head_dim) {
+            return Err(EngineError::invalid("rotary positions do not fit their rows"));
+        }
+        if let Some(position) = positions.iter().find(|&&position| position as usize >= self.positions()) {
+            return Err(EngineError::invalid(format!(
+                "position {position} lies beyond the context of {} tokens",
+                self.positions()
+            )));
+        }
+        let sign = if direction == Direction::Forward { 1.0 } else { -1.0 };
+        edit(x, |values, layout| {
+            let stride = layout.stride()[0];
+            // The view's last row may end before a whole stride does.
+            values.par_chunks_mut(stride).take(rows).zip(positions).with_min_len(64).for_each(|(row, &position)| {
+                let at = position as usize * self.half;
+                let (cosines, sines) = (&self.cosines[at..at + self.half], &self.sines[at..at + self.half]);
+                vectorised(|| {
+                    for head in row[..width].chunks_exact_mut(head_dim) {
+                        let (a, b) = head.split_at_mut(self.half);
+                        for i in 0..cosines.len() {
+                            let (x, y) = (a[i], b[i]);
+                            let sine = sign * sines[i];
+                            a[i] = x * cosines[i] - y * sine;
+                            b[i] = y * cosines[i] + x * sine;
+                        }
+                    }
+                });
+            });
+        })
+    }
+}

@@ -1,0 +1,5 @@
+//! From words to tokens: tokenizer, prompt and packing.
+
+pub mod batch;
+pub mod template;
+pub mod tokenizer;

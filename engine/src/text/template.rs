@@ -1,0 +1,205 @@
+//! The prompt around a text, as tokens.
+
+use crate::error::EngineError;
+use crate::text::tokenizer::TextTokenizer;
+use domain::model::{PreviewToken, PromptPreview, TokenRole};
+use domain::template::{PromptTemplate, RenderedTemplate};
+use std::sync::Arc;
+
+/// Texts that begin and end differently from each other and from nearly every row: what the tokens of their prompts
+/// have in common at the beginning is the same for all rows.
+const PROBES: [&str; 3] = ["A", "\u{1}", "7 %"];
+
+/// A template with its labels, ready to turn texts into tokens. Training, evaluation and serving share it.
+pub struct PromptEncoder {
+    tokenizer: Arc<TextTokenizer>,
+    rendered: RenderedTemplate,
+    /// What follows the prompt for each label.
+    labels: Vec<Vec<u32>>,
+    terminated: bool,
+    /// Tokens that a prompt may take so that the longest label still fits behind it.
+    prompt_limit: usize,
+    shared: Vec<u32>,
+}
+
+/// The tokens before the label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedPrompt {
+    /// The first token of the model, if it has one, and the prompt.
+    pub tokens: Vec<u32>,
+    /// True where the text was cut at its end to fit.
+    pub cut: bool,
+}
+
+impl PromptEncoder {
+    /// `max_length` counts the tokens of prompt and label together: the smaller of the recipe's and the model's.
+    ///
+    /// # Errors
+    /// No labels, two labels that are the same tokens, a label without any, or a prompt that does not fit even with
+    /// an empty text.
+    pub fn new(
+        tokenizer: Arc<TextTokenizer>,
+        template: &PromptTemplate,
+        labels: &[String],
+        max_length: usize,
+    ) -> Result<Self, EngineError> {
+        let rendered = template.render(labels);
+        let (label_tokens, terminated) = encode_labels(&tokenizer, rendered.label_separator, labels)?;
+        let longest = label_tokens.iter().map(Vec::len).max().unwrap_or(0);
+        let prompt_limit = max_length.saturating_sub(longest);
+        let mut encoder =
+            Self { tokenizer, rendered, labels: label_tokens, terminated, prompt_limit, shared: Vec::new() };
+
+        let empty = encoder.prompt_tokens("").len();
+        if empty > prompt_limit {
+            return Err(EngineError::invalid(format!(
+                "The prompt alone takes {empty} tokens and the longest label {longest}; together they must fit into \
+                 {max_length}. Shorten the template or the labels, or raise max_length if the model allows it."
+            )));
+        }
+        // Not `encode`: where hardly any text fits, it would cut all probes down to the same.
+        let [mut shared, others @ ..] = PROBES.map(|probe| encoder.prompt_tokens(probe));
+        let common = others.iter().map(|probe| common_prefix(probe, &shared)).min().unwrap_or(0);
+        shared.truncate(common);
+        encoder.shared = shared;
+        Ok(encoder)
+    }
+
+    /// The prompt around a text. A text that is too long loses characters at its end; the instruction and the label
+    /// lose none.
+    pub fn encode(&self, text: &str) -> EncodedPrompt {
+        // Ends of the beginnings of the text, the last one being the text itself. A token seldom stands for more than a
+        // few characters, so of a very long text only a beginning is looked at, doubled until it no longer fits.
+        let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+        let whole = ends.len() - 1;
+        let (mut fits, mut best) = (0, Vec::new());
+        let mut too_long = (self.prompt_limit.max(64) * 8).min(whole);
+        loop {
+            let tokens = self.prompt_tokens(&text[..ends[too_long]]);
+            if tokens.len() > self.prompt_limit {
+                break;
+            }
+            if too_long == whole {
+                return EncodedPrompt { tokens, cut: false };
+            }
+            (fits, best) = (too_long, tokens);
+            too_long = (too_long * 2).min(whole);
+        }
+        // The longest beginning that fits, by bisection. More characters are not always more tokens, but nearly;
+        // what the search ends on has been found to fit.
+        while fits + 1 < too_long {
+            let middle = fits.midpoint(too_long);
+            let tokens = self.prompt_tokens(&text[..ends[middle]]);
+            if tokens.len() <= self.prompt_limit {
+                (fits, best) = (middle, tokens);
+            } else {
+                too_long = middle;
+            }
+        }
+        if fits == 0 {
+            best = self.prompt_tokens("");
+        }
+        EncodedPrompt { tokens: best, cut: true }
+    }
+
+    /// What follows the prompt for each label: the separator and the label, and the end-of-text token where
+    /// [`Self::terminated`]. No label's tokens begin with all of another's.
+    pub fn labels(&self) -> &[Vec<u32>] {
+        &self.labels
+    }
+
+    /// Whether every label is followed by the end-of-text token. So it is where one label would otherwise be the
+    /// beginning of another, as *buy* of *buy more*: without an end the shorter one would always win.
+    pub fn terminated(&self) -> bool {
+        self.terminated
+    }
+
+    /// Number of [`Self::shared_prefix`].
+    pub fn shared_tokens(&self) -> usize {
+        self.shared.len()
+    }
+
+    /// Tokens with which the prompts of (nearly) all texts begin, for previews, estimates and a cache of their keys and
+    /// values. A text whose first characters merge with the words before it may share fewer.
+    pub fn shared_prefix(&self) -> Vec<u32> {
+        self.shared.clone()
+    }
+
+    pub fn tokenizer(&self) -> &TextTokenizer {
+        &self.tokenizer
+    }
+
+    /// How one row looks to the model.
+    pub fn preview(&self, text: &str, label: usize, completion_only: bool) -> PromptPreview {
+        let prompt = self.encode(text);
+        let label = self.labels.get(label).map_or(&[][..], Vec::as_slice);
+        let shared = common_prefix(&self.shared, &prompt.tokens);
+        let prompt_length = prompt.tokens.len();
+        let tokens = prompt
+            .tokens
+            .iter()
+            .chain(label)
+            .enumerate()
+            .map(|(index, token)| {
+                let role = match index {
+                    _ if index < shared => TokenRole::Shared,
+                    _ if index < prompt_length => TokenRole::Row,
+                    _ => TokenRole::Label,
+                };
+                // Nothing predicts the first token.
+                let loss = if completion_only { index >= prompt_length } else { index > 0 };
+                PreviewToken { text: self.tokenizer.token_text(*token), role, loss }
+            })
+            .collect();
+        PromptPreview { tokens, cut: prompt.cut }
+    }
+
+    /// Before, text and after are tokenised as one string, since merges cross the seams.
+    fn prompt_tokens(&self, text: &str) -> Vec<u32> {
+        let RenderedTemplate { before, after, .. } = &self.rendered;
+        let mut tokens: Vec<u32> = self.tokenizer.bos().into_iter().collect();
+        tokens.extend(self.tokenizer.encode(&format!("{before}{text}{after}")));
+        tokens
+    }
+}
+
+fn encode_labels(
+    tokenizer: &TextTokenizer,
+    separator: &str,
+    labels: &[String],
+) -> Result<(Vec<Vec<u32>>, bool), EngineError> {
+    if labels.is_empty() {
+        return Err(EngineError::invalid("There are no labels to choose from."));
+    }
+    let mut encoded: Vec<Vec<u32>> =
+        labels.iter().map(|label| tokenizer.encode(&format!("{separator}{label}"))).collect();
+    let mut terminated = false;
+    for (index, tokens) in encoded.iter().enumerate() {
+        if tokens.is_empty() {
+            return Err(EngineError::invalid(format!("The label \"{}\" has no tokens.", labels[index])));
+        }
+        for (other, others) in encoded.iter().enumerate().filter(|(other, _)| *other != index) {
+            if tokens == others {
+                return Err(EngineError::invalid(format!(
+                    "The labels \"{}\" and \"{}\" are the same to the model.",
+                    labels[index], labels[other]
+                )));
+            }
+            terminated |= others.starts_with(tokens);
+        }
+    }
+    if terminated {
+        let Some(eos) = tokenizer.eos() else {
+            return Err(EngineError::invalid(
+                "One label is the beginning of another, and the model has no end-of-text token to tell them apart. \
+                 Rename one of them.",
+            ));
+        };
+        encoded.iter_mut().for_each(|tokens| tokens.push(eos));
+    }
+    Ok((encoded, terminated))
+}
+
+fn common_prefix(one: &[u32], other: &[u32]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one == other).count()
+}

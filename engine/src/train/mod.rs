@@ -1,0 +1,12 @@
+//! Training.
+
+pub mod checkpoint;
+pub mod estimate;
+pub mod optimizer;
+pub mod recipe;
+pub mod rows;
+pub mod schedule;
+
+pub use checkpoint::{adapter_directory, has_checkpoint};
+pub use estimate::{estimate, preview};
+pub use recipe::{Example, TrainOutcome, TrainReport, TrainRequest, train};

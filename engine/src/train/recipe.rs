@@ -1,0 +1,556 @@
+//! The recipe of a run, top to bottom: baseline on the test rows, training with looks at the validation rows, evaluation
+//! of the best adapter.
+//!
+//! Everything that is random follows from the seed and the step, so a run that is stopped, or killed, and taken up again
+//! ends with the numbers of one that was not.
+
+use crate::adapter::lora::Lora;
+use crate::adapter::peft;
+use crate::base::BaseModel;
+use crate::classify::{ClassifierFile, Scorer, max_length};
+use crate::error::EngineError;
+use crate::model::linear::Dropout;
+use crate::model::llama::{ActivationBudget, Pass};
+use crate::model::plan::Plan;
+use crate::text::batch::{PackedBatch, TokenRow};
+use crate::text::template::{EncodedPrompt, PromptEncoder};
+use crate::train::checkpoint::{self, TrainerState, adapter_directory, best_directory};
+use crate::train::optimizer::{AdamW, clear, clip_coefficient, gradient_norm};
+use crate::train::rows::{check_labels, order_of_epoch, prompts, training_rows};
+use crate::train::schedule::learning_rate;
+use crate::weights::safetensors::write_atomic;
+use domain::dataset::mix;
+use domain::metrics::{ConfusionMatrix, Evaluation};
+use domain::prediction::Prediction;
+use domain::run::{LogLevel, Moment, Phase, RunEvent, StepPoint, ValidationPoint};
+use domain::spec::TrainSpec;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A text with the index of its label.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    pub text: String,
+    pub label: usize,
+}
+
+/// All that one run needs.
+#[derive(Clone, Debug)]
+pub struct TrainRequest {
+    pub spec: TrainSpec,
+    pub labels: Vec<String>,
+    pub train: Vec<Example>,
+    pub validation: Vec<Example>,
+    pub test: Vec<Example>,
+    /// The run's own folder: checkpoints while it trains, the adapter when it is done.
+    pub directory: PathBuf,
+}
+
+/// What a finished run knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainReport {
+    pub before: Evaluation,
+    pub after: Evaluation,
+    /// One per test row, in order.
+    pub before_predictions: Vec<Prediction>,
+    pub after_predictions: Vec<Prediction>,
+    /// Mean loss of the last epoch's steps.
+    pub final_loss: f64,
+    pub steps: u64,
+    pub baseline_seconds: f64,
+    pub train_seconds: f64,
+    pub evaluate_seconds: f64,
+    /// Training rows per second, over all epochs.
+    pub train_rows_per_second: f64,
+}
+
+pub enum TrainOutcome {
+    Finished(Box<TrainReport>),
+    /// Stopped because `on_event` said `Break`. From this step a run in the same folder goes on.
+    Stopped {
+        step: u64,
+    },
+}
+
+/// Receives what happens, and says whether to go on.
+type OnEvent<'a> = &'a mut dyn FnMut(RunEvent) -> ControlFlow<()>;
+
+/// Activations kept for the backward pass; a batch that needs more computes them again.
+const ACTIVATION_BUDGET: ActivationBudget = ActivationBudget(384 << 20);
+
+/// A checkpoint is written after this many seconds even if none is due: a kill costs no more than that.
+const SECONDS_BETWEEN_CHECKPOINTS: f64 = 30.0;
+
+/// Steps over which rows per second are averaged.
+const RATE_WINDOW: usize = 20;
+
+/// Seconds between two confusion matrices while scoring.
+const SECONDS_BETWEEN_PARTIALS: f64 = 0.5;
+
+/// The whole of a run. Goes on from the checkpoint in `request.directory` where there is one. The adapter of a finished
+/// run stands in [`adapter_directory`].
+///
+/// # Errors
+/// The recipe or the rows cannot be used, the loss stops being a number, or a file cannot be written.
+pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -> Result<TrainOutcome, EngineError> {
+    let spec = &request.spec;
+    spec.check().map_err(|error| EngineError::invalid(error.message))?;
+    if request.train.is_empty() || request.test.is_empty() {
+        return Err(EngineError::invalid("a run needs training rows and test rows"));
+    }
+    for part in [&request.train, &request.validation, &request.test] {
+        check_labels(part, request.labels.len())?;
+    }
+    fs::create_dir_all(&request.directory).map_err(|source| EngineError::io(&request.directory, source))?;
+    let length = max_length(base, spec);
+    let encoder = PromptEncoder::new(base.tokenizer().clone(), &spec.prompt_template, &request.labels, length)?;
+
+    let Some(before) = evaluate(base, None, &encoder, request, Moment::Before, on_event)? else {
+        return Ok(TrainOutcome::Stopped { step: 0 });
+    };
+
+    let mut trainer = Trainer::new(base, request, &encoder)?;
+    if let Some(outcome) = trainer.run(on_event)? {
+        return Ok(outcome);
+    }
+    let best = trainer.best_adapter()?;
+
+    let Some(after) = evaluate(base, Some(&best), &encoder, request, Moment::After, on_event)? else {
+        return Ok(TrainOutcome::Stopped { step: trainer.state.step });
+    };
+    write_adapter(base, request, &best)?;
+    checkpoint::remove(&request.directory)?;
+
+    let (loss_sum, losses) = trainer.state.epoch_loss;
+    let seen = trainer.rows_seen();
+    Ok(TrainOutcome::Finished(Box::new(TrainReport {
+        baseline_seconds: before.evaluation.seconds,
+        evaluate_seconds: after.evaluation.seconds,
+        train_seconds: trainer.state.elapsed_seconds,
+        train_rows_per_second: seen as f64 / trainer.state.elapsed_seconds.max(1e-9),
+        final_loss: loss_sum / losses.max(1) as f64,
+        steps: trainer.state.step,
+        before: before.evaluation,
+        after: after.evaluation,
+        before_predictions: before.predictions,
+        after_predictions: after.predictions,
+    })))
+}
+
+/// One optimiser step's rows, its loss and its gradient.
+pub struct StepLoss {
+    /// Mean over the tokens that carry loss.
+    pub loss: f64,
+    pub loss_tokens: f64,
+}
+
+/// The mean loss over the rows and its gradient, micro-batch by micro-batch. Each token weighs the same, however the
+/// rows are cut into micro-batches: the sum is divided by the tokens of the whole step.
+pub fn loss_and_gradient(
+    base: &crate::model::Llama,
+    lora: &Lora,
+    rows: &[&TokenRow],
+    micro_batch: usize,
+    dropout: Option<Dropout>,
+    gradient: &Lora,
+) -> Result<StepLoss, EngineError> {
+    let loss_tokens: usize = rows.iter().map(|row| row.tokens.len() - row.loss_from).sum();
+    let scale = 1.0 / loss_tokens.max(1) as f32;
+    let mut total = 0.0;
+    for (index, rows) in rows.chunks(micro_batch.max(1)).enumerate() {
+        let rows: Vec<TokenRow> = rows.iter().map(|row| (*row).clone()).collect();
+        let batch = PackedBatch::pack(&rows, true);
+        let plan = Plan::for_rows(batch.prefix_len, &batch.sequences);
+        let dropout = dropout.map(|dropout| Dropout { seed: mix(dropout.seed ^ index as u64), ..dropout });
+        let pass =
+            Pass { tokens: &batch.tokens, plan: &plan, lora: Some(lora), output_rows: None, cache: None, dropout };
+        total += base.loss_and_gradient(&pass, &batch.losses, scale, gradient, ACTIVATION_BUDGET)?;
+    }
+    Ok(StepLoss { loss: total / loss_tokens.max(1) as f64, loss_tokens: loss_tokens as f64 })
+}
+
+/// Training itself: from a checkpoint, or from the beginning, to the last step.
+struct Trainer<'a> {
+    base: &'a BaseModel,
+    request: &'a TrainRequest,
+    encoder: &'a PromptEncoder,
+    rows: Vec<TokenRow>,
+    validation: Vec<EncodedPrompt>,
+    lora: Lora,
+    optimizer: AdamW,
+    gradient: Lora,
+    state: TrainerState,
+    resumed: bool,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(base: &'a BaseModel, request: &'a TrainRequest, encoder: &'a PromptEncoder) -> Result<Self, EngineError> {
+        let spec = &request.spec;
+        let config = &base.llama().config;
+        let lora = Lora::initialise(config, spec)?;
+        let mut optimizer = AdamW::new(config, &lora, spec)?;
+        let gradient = lora.zeros_like(config)?;
+        let fingerprint = fingerprint(base, request);
+        let saved = checkpoint::load(&request.directory, fingerprint, &lora, &mut optimizer)?;
+        let resumed = saved.is_some();
+        let state = saved.unwrap_or(TrainerState {
+            fingerprint,
+            step: 0,
+            elapsed_seconds: 0.0,
+            best_macro_f1: None,
+            looks_since_best: 0,
+            stopped_early: false,
+            epoch_loss: (0.0, 0),
+        });
+        let rows = training_rows(encoder, &request.train, spec.completion_only_loss);
+        let validation = prompts(encoder, &request.validation);
+        Ok(Self { base, request, encoder, rows, validation, lora, optimizer, gradient, state, resumed })
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        (self.rows.len() as u64).div_ceil(self.request.spec.rows_per_step())
+    }
+
+    fn total_steps(&self) -> u64 {
+        self.steps_per_epoch() * self.request.spec.num_train_epochs
+    }
+
+    /// Rows that the steps so far have gone through, over all epochs.
+    fn rows_seen(&self) -> u64 {
+        let per_epoch = self.steps_per_epoch();
+        let rest = (self.state.step % per_epoch) * self.request.spec.rows_per_step();
+        self.state.step / per_epoch * self.rows.len() as u64 + rest.min(self.rows.len() as u64)
+    }
+
+    /// `None` when training is through.
+    fn run(&mut self, on_event: OnEvent) -> Result<Option<TrainOutcome>, EngineError> {
+        let spec = &self.request.spec;
+        let total = self.total_steps();
+        let mut stop = on_event(RunEvent::Phase { phase: Phase::Training }).is_break();
+        if self.resumed {
+            stop |= on_event(RunEvent::Resumed { from_step: self.state.step }).is_break();
+        }
+        stop |= on_event(log(self.describe())).is_break();
+
+        let mut rate = Rate::default();
+        let mut last_save = Instant::now();
+        while self.state.step < total && !self.state.stopped_early {
+            if stop {
+                checkpoint::save(&self.request.directory, &self.state, &self.lora, &self.optimizer)?;
+                return Ok(Some(TrainOutcome::Stopped { step: self.state.step }));
+            }
+            let point = self.step(total, &mut rate)?;
+            stop |= on_event(RunEvent::Step(point)).is_break();
+
+            let done = self.state.step;
+            let due = |every: u64| {
+                done == total
+                    || if every == 0 { done.is_multiple_of(self.steps_per_epoch()) } else { done.is_multiple_of(every) }
+            };
+            let (look, mut save) = (due(spec.eval_steps), due(spec.save_steps));
+            if look && !self.validation.is_empty() {
+                let point = self.validate()?;
+                stop |= on_event(RunEvent::Validation(point)).is_break();
+                if self.state.stopped_early {
+                    let words = format!(
+                        "Training stops early: macro-F1 on the validation rows has not risen for {} looks.",
+                        self.state.looks_since_best
+                    );
+                    stop |= on_event(log(words)).is_break();
+                    save = true;
+                }
+            }
+            if save || last_save.elapsed().as_secs_f64() >= SECONDS_BETWEEN_CHECKPOINTS {
+                checkpoint::save(&self.request.directory, &self.state, &self.lora, &self.optimizer)?;
+                last_save = Instant::now();
+                stop |= on_event(RunEvent::Checkpoint { step: self.state.step }).is_break();
+            }
+        }
+        Ok(stop.then_some(TrainOutcome::Stopped { step: self.state.step }))
+    }
+
+    /// One optimiser step.
+    fn step(&mut self, total: u64, rate: &mut Rate) -> Result<StepPoint, EngineError> {
+        let began = Instant::now();
+        let spec = &self.request.spec;
+        let per_epoch = self.steps_per_epoch();
+        let (epoch, within) = (self.state.step / per_epoch, self.state.step % per_epoch);
+        if within == 0 {
+            self.state.epoch_loss = (0.0, 0);
+        }
+        let order = order_of_epoch(self.rows.len(), spec.seed, epoch);
+        let first = (within * spec.rows_per_step()) as usize;
+        let last = (first + spec.rows_per_step() as usize).min(order.len());
+        let rows: Vec<&TokenRow> = order[first..last].iter().map(|&row| &self.rows[row]).collect();
+
+        clear(&self.gradient)?;
+        let dropout = (spec.lora_dropout > 0.0)
+            .then(|| Dropout { probability: spec.lora_dropout as f32, seed: mix(mix(spec.seed) ^ self.state.step) });
+        let micro_batch = spec.per_device_train_batch_size as usize;
+        let StepLoss { loss, .. } =
+            loss_and_gradient(self.base.llama(), &self.lora, &rows, micro_batch, dropout, &self.gradient)?;
+        let grad_norm = gradient_norm(&self.gradient)?;
+        if !loss.is_finite() || !grad_norm.is_finite() {
+            return Err(EngineError::Diverged(format!(
+                "Training diverged at step {}: the loss is {loss} and the gradient's norm {grad_norm}. Try a lower \
+                 learning rate (it is {}) or a longer warm-up.",
+                self.state.step + 1,
+                domain::spec::scientific(spec.learning_rate)
+            )));
+        }
+        let learning_rate = learning_rate(spec, self.state.step, total);
+        let coefficient = clip_coefficient(grad_norm, spec.max_grad_norm);
+        self.optimizer.update(&self.lora, &self.gradient, coefficient, learning_rate)?;
+
+        self.state.step += 1;
+        self.state.epoch_loss.0 += loss;
+        self.state.epoch_loss.1 += 1;
+        let seconds = began.elapsed().as_secs_f64();
+        self.state.elapsed_seconds += seconds;
+        rate.record(rows.len(), seconds);
+        Ok(StepPoint {
+            step: self.state.step,
+            total_steps: total,
+            epoch: epoch as f64 + last as f64 / self.rows.len() as f64,
+            loss,
+            learning_rate,
+            grad_norm,
+            rows_per_second: rate.rows_per_second(),
+            elapsed_seconds: self.state.elapsed_seconds,
+            seconds_left: (total - self.state.step) as f64 * rate.seconds_per_step(),
+        })
+    }
+
+    /// One look at the validation rows; keeps the adapter if it is the best so far.
+    fn validate(&mut self) -> Result<ValidationPoint, EngineError> {
+        let spec = &self.request.spec;
+        let scorer = Scorer::new(self.base.llama(), Some(&self.lora), self.encoder)?;
+        let mut predictions = Vec::with_capacity(self.validation.len());
+        let (mut surprise, mut label_tokens) = (0.0, 0);
+        let truth: Vec<usize> = self.request.validation.iter().map(|example| example.label).collect();
+        let batch_size = spec.per_device_eval_batch_size as usize;
+        for (prompts, truth) in self.validation.chunks(batch_size).zip(truth.chunks(batch_size)) {
+            for ((scores, prompt), &truth) in scorer.log_likelihoods(prompts)?.iter().zip(prompts).zip(truth) {
+                surprise -= f64::from(scores[truth]);
+                label_tokens += self.encoder.labels()[truth].len();
+                predictions.push(Prediction::from_log_likelihoods(scores, prompt.cut));
+            }
+        }
+        let evaluation = Evaluation::from_predictions(&self.request.labels, &truth, &predictions, 0.0);
+        let best = self.state.best_macro_f1.is_none_or(|best| evaluation.macro_f1 > best);
+        if best {
+            self.state.best_macro_f1 = Some(evaluation.macro_f1);
+            self.state.looks_since_best = 0;
+            let files = self.lora.to_files(&self.base.info().name)?;
+            peft::write(&best_directory(&self.request.directory), &files)?;
+        } else {
+            self.state.looks_since_best += 1;
+        }
+        self.state.stopped_early =
+            spec.early_stopping_patience > 0 && self.state.looks_since_best >= spec.early_stopping_patience;
+        Ok(ValidationPoint {
+            step: self.state.step,
+            epoch: self.rows_seen() as f64 / self.rows.len() as f64,
+            elapsed_seconds: self.state.elapsed_seconds,
+            loss: surprise / label_tokens.max(1) as f64,
+            accuracy: evaluation.accuracy,
+            macro_f1: evaluation.macro_f1,
+            best,
+        })
+    }
+
+    /// The adapter that was best on the validation rows, or the last one where there are none.
+    fn best_adapter(&self) -> Result<Lora, EngineError> {
+        let best = best_directory(&self.request.directory);
+        if self.validation.is_empty() || !best.exists() {
+            return Ok(self.lora.clone());
+        }
+        Lora::from_files(&self.base.llama().config, &peft::read(&best)?)
+    }
+
+    fn describe(&self) -> String {
+        let tokens: usize = self.rows.iter().map(|row| row.tokens.len()).sum();
+        let cut = self.request.train.iter().filter(|example| self.encoder.encode(&example.text).cut).count();
+        let mut words = format!(
+            "{} training rows of {:.1} tokens on average, {} of them shared by all rows; {} steps of {} rows; {} \
+             trained parameters.",
+            self.rows.len(),
+            tokens as f64 / self.rows.len() as f64,
+            self.encoder.shared_tokens(),
+            self.total_steps(),
+            self.request.spec.rows_per_step(),
+            self.lora.parameters(),
+        );
+        if cut > 0 {
+            words += &format!(" {cut} texts are longer than the limit and are cut at their end.");
+        }
+        words
+    }
+}
+
+/// Rows and seconds of the last steps.
+#[derive(Default)]
+struct Rate {
+    steps: VecDeque<(usize, f64)>,
+}
+
+impl Rate {
+    fn record(&mut self, rows: usize, seconds: f64) {
+        self.steps.push_back((rows, seconds));
+        if self.steps.len() > RATE_WINDOW {
+            self.steps.pop_front();
+        }
+    }
+
+    fn rows_per_second(&self) -> f64 {
+        let rows: usize = self.steps.iter().map(|(rows, _)| rows).sum();
+        rows as f64 / self.seconds().max(1e-9)
+    }
+
+    fn seconds_per_step(&self) -> f64 {
+        self.seconds() / self.steps.len().max(1) as f64
+    }
+
+    fn seconds(&self) -> f64 {
+        self.steps.iter().map(|(_, seconds)| seconds).sum()
+    }
+}
+
+/// An evaluation with the answers that it was counted from.
+#[derive(Serialize, Deserialize)]
+struct Evaluated {
+    fingerprint: u64,
+    evaluation: Evaluation,
+    predictions: Vec<Prediction>,
+}
+
+/// Scores the test rows, or reads what an earlier part of this run found. `None`: stopped.
+fn evaluate(
+    base: &BaseModel,
+    lora: Option<&Lora>,
+    encoder: &PromptEncoder,
+    request: &TrainRequest,
+    moment: Moment,
+    on_event: OnEvent,
+) -> Result<Option<Evaluated>, EngineError> {
+    let (phase, file) = match moment {
+        Moment::Before => (Phase::Baseline, "evaluation-before.json"),
+        Moment::After => (Phase::Evaluating, "evaluation-after.json"),
+    };
+    let fingerprint = fingerprint(base, request);
+    let path = request.directory.join(file);
+    let evaluated = match read_evaluated(&path, fingerprint) {
+        Some(evaluated) => evaluated,
+        None => {
+            if on_event(RunEvent::Phase { phase }).is_break() {
+                return Ok(None);
+            }
+            let began = Instant::now();
+            let Some(predictions) = score_test_rows(base, lora, encoder, request, moment, phase, on_event)? else {
+                return Ok(None);
+            };
+            let truth: Vec<usize> = request.test.iter().map(|example| example.label).collect();
+            let seconds = began.elapsed().as_secs_f64();
+            let evaluation = Evaluation::from_predictions(&request.labels, &truth, &predictions, seconds);
+            let evaluated = Evaluated { fingerprint, evaluation, predictions };
+            let json =
+                serde_json::to_vec(&evaluated).map_err(|error| EngineError::bad_file(&path, error.to_string()))?;
+            write_atomic(&path, &json)?;
+            evaluated
+        }
+    };
+    let evaluation = evaluated.evaluation.clone();
+    if on_event(RunEvent::Evaluation { moment, evaluation }).is_break() {
+        return Ok(None);
+    }
+    Ok(Some(evaluated))
+}
+
+fn score_test_rows(
+    base: &BaseModel,
+    lora: Option<&Lora>,
+    encoder: &PromptEncoder,
+    request: &TrainRequest,
+    moment: Moment,
+    phase: Phase,
+    on_event: OnEvent,
+) -> Result<Option<Vec<Prediction>>, EngineError> {
+    let prompts = prompts(encoder, &request.test);
+    let scorer = Scorer::new(base.llama(), lora, encoder)?;
+    let mut confusion = ConfusionMatrix::new(&request.labels);
+    let (began, mut last_partial) = (Instant::now(), Instant::now());
+    let batch_size = request.spec.per_device_eval_batch_size as usize;
+    scorer.predict(&prompts, batch_size, &mut |done, new| {
+        for (example, prediction) in request.test[done - new.len()..done].iter().zip(new) {
+            confusion.record(example.label, prediction.label);
+        }
+        if last_partial.elapsed().as_secs_f64() < SECONDS_BETWEEN_PARTIALS {
+            return ControlFlow::Continue(());
+        }
+        last_partial = Instant::now();
+        let rows_per_second = done as f64 / began.elapsed().as_secs_f64().max(1e-9);
+        on_event(RunEvent::Progress {
+            phase,
+            done: done as u64,
+            total: prompts.len() as u64,
+            rows_per_second,
+            seconds_left: (prompts.len() - done) as f64 / rows_per_second,
+        })?;
+        on_event(RunEvent::PartialConfusion { moment, confusion: confusion.clone() })
+    })
+}
+
+fn read_evaluated(path: &Path, fingerprint: u64) -> Option<Evaluated> {
+    let evaluated: Evaluated = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (evaluated.fingerprint == fingerprint).then_some(evaluated)
+}
+
+/// The adapter with what is needed to use it: PEFT's two files, the tokenizer, labels and template.
+fn write_adapter(base: &BaseModel, request: &TrainRequest, lora: &Lora) -> Result<(), EngineError> {
+    let place = adapter_directory(&request.directory);
+    let partial = request.directory.join("adapter.partial");
+    peft::write(&partial, &lora.to_files(&base.info().name)?)?;
+    write_atomic(&partial.join("tokenizer.json"), base.tokenizer().to_json().as_bytes())?;
+    let path = partial.join(ClassifierFile::NAME);
+    let json = serde_json::to_vec_pretty(&ClassifierFile::of(base, &request.spec, &request.labels))
+        .map_err(|error| EngineError::bad_file(&path, error.to_string()))?;
+    write_atomic(&path, &json)?;
+    if place.exists() {
+        fs::remove_dir_all(&place).map_err(|source| EngineError::io(&place, source))?;
+    }
+    fs::rename(&partial, &place).map_err(|source| EngineError::io(&partial, source))
+}
+
+/// Of all that decides a run's numbers: a checkpoint or an evaluation of another run is never taken for this one's.
+fn fingerprint(base: &BaseModel, request: &TrainRequest) -> u64 {
+    let mut hash = 0u64;
+    let mut add = |bytes: &[u8]| {
+        hash = mix(hash ^ bytes.len() as u64);
+        for chunk in bytes.chunks(8) {
+            let mut word = [0u8; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            hash = mix(hash ^ u64::from_le_bytes(word));
+        }
+    };
+    add(base.info().name.as_bytes());
+    add(&base.info().parameters.to_le_bytes());
+    // A spec is plain data: it always has a JSON form.
+    add(&serde_json::to_vec(&request.spec).unwrap_or_default());
+    for label in &request.labels {
+        add(label.as_bytes());
+    }
+    for example in request.train.iter().chain(&request.validation).chain(&request.test) {
+        add(example.text.as_bytes());
+        add(&(example.label as u64).to_le_bytes());
+    }
+    hash
+}
+
+fn log(message: String) -> RunEvent {
+    RunEvent::Log { level: LogLevel::Info, message }
+}

@@ -1,0 +1,7 @@
+//! Weights on disk and in memory.
+
+pub mod gguf;
+pub mod gguf_header;
+pub mod hf;
+pub mod nf4;
+pub mod safetensors;

@@ -1,0 +1,186 @@
+//! safetensors files: named tensors read as f32, and written so that a file is whole or not there.
+
+use crate::error::EngineError;
+use half::{bf16, f16};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// Longest header that is read, in bytes: some tens of thousands of tensors.
+const MAX_HEADER_BYTES: u64 = 32 << 20;
+
+/// An open file whose header has been checked. Tensors are read when asked for.
+pub struct SafetensorsFile {
+    path: PathBuf,
+    metadata: Metadata,
+    /// Where the tensors' data begins, in bytes.
+    data_start: u64,
+    file: Mutex<File>,
+}
+
+impl SafetensorsFile {
+    /// Opens a file and checks its header: lengths, types, and that the tensors fill the file exactly.
+    pub fn open(path: &Path) -> Result<Self, EngineError> {
+        let io = |source| EngineError::io(path, source);
+        let bad = |reason: String| EngineError::bad_file(path, reason);
+        let mut file = File::open(path).map_err(io)?;
+        let about = file.metadata().map_err(io)?;
+        if !about.is_file() || about.len() < 8 {
+            return Err(bad("is no safetensors file (it is too short)".to_string()));
+        }
+        let mut length = [0; 8];
+        file.read_exact(&mut length).map_err(io)?;
+        let length = u64::from_le_bytes(length);
+        if length > MAX_HEADER_BYTES || length > about.len() - 8 {
+            return Err(bad(format!("is no safetensors file, or cut off: its header should take {length} bytes")));
+        }
+        let mut header = vec![0; length as usize];
+        file.read_exact(&mut header).map_err(io)?;
+        // Reading it, the safetensors crate makes sure that tensors have no gap, no overlap and the length that type
+        // and shape ask for; what it cannot know here is whether the file holds all that the header promises.
+        let metadata: Metadata = serde_json::from_slice(&header)
+            .map_err(|error| bad(format!("has an unreadable safetensors header: {error}")))?;
+        let data_start = 8 + length;
+        let promised = data_start.saturating_add(metadata.data_len() as u64);
+        if promised != about.len() {
+            return Err(bad(format!(
+                "should be {promised} bytes long by its header but has {}: it is cut off or damaged",
+                about.len()
+            )));
+        }
+        Ok(Self { path: path.to_path_buf(), metadata, data_start, file: Mutex::new(file) })
+    }
+
+    /// An error about this file.
+    pub fn bad(&self, reason: impl Into<String>) -> EngineError {
+        EngineError::bad_file(&self.path, reason)
+    }
+
+    /// Names of all tensors, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = self.metadata.offset_keys();
+        names.sort_unstable();
+        names
+    }
+
+    /// The text that the writer put beside the tensors.
+    pub fn metadata(&self) -> Option<&HashMap<String, String>> {
+        self.metadata.metadata().as_ref()
+    }
+
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.metadata.info(name).map(|info| info.shape.as_slice())
+    }
+
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.metadata.info(name).map(|info| info.dtype)
+    }
+
+    /// Reads an F32, F16 or BF16 tensor as f32, row-major.
+    pub fn tensor_f32(&self, name: &str) -> Result<Vec<f32>, EngineError> {
+        let info = self.info(name)?;
+        let dtype = info.dtype;
+        if ![Dtype::F32, Dtype::F16, Dtype::BF16].contains(&dtype) {
+            return Err(self.bad(format!("tensor \"{name}\" is stored as {dtype:?}; F32, F16 and BF16 can be read")));
+        }
+        let bytes = self.read(info)?;
+        Ok(match dtype {
+            Dtype::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+            Dtype::BF16 => bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
+            _ => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        })
+    }
+
+    /// Checks that a tensor is there with this shape, then reads it as f32, row-major.
+    pub fn tensor_of_shape(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, EngineError> {
+        let info = self.info(name)?;
+        if info.shape != shape {
+            return Err(self.bad(format!("tensor \"{name}\" is {:?}; {shape:?} was expected", info.shape)));
+        }
+        self.tensor_f32(name)
+    }
+
+    /// Reads a U8 tensor, such as the packed codes of a 4-bit checkpoint.
+    pub fn tensor_u8(&self, name: &str) -> Result<Vec<u8>, EngineError> {
+        let info = self.info(name)?;
+        if info.dtype != Dtype::U8 {
+            return Err(self.bad(format!("tensor \"{name}\" is stored as {:?}; U8 was expected", info.dtype)));
+        }
+        self.read(info)
+    }
+
+    /// Reads an I64 tensor, such as token numbers.
+    pub fn tensor_i64(&self, name: &str) -> Result<Vec<i64>, EngineError> {
+        let info = self.info(name)?;
+        if info.dtype != Dtype::I64 {
+            return Err(self.bad(format!("tensor \"{name}\" is stored as {:?}; I64 was expected", info.dtype)));
+        }
+        Ok(self.read(info)?.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect())
+    }
+
+    fn info(&self, name: &str) -> Result<&TensorInfo, EngineError> {
+        self.metadata.info(name).ok_or_else(|| self.bad(format!("lacks the tensor \"{name}\"")))
+    }
+
+    fn read(&self, info: &TensorInfo) -> Result<Vec<u8>, EngineError> {
+        let (start, end) = info.data_offsets;
+        // The header's check has held the offsets against the length of the file.
+        let mut bytes = vec![0; end - start];
+        let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        file.seek(SeekFrom::Start(self.data_start + start as u64))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(|source| EngineError::io(&self.path, source))?;
+        Ok(bytes)
+    }
+}
+
+/// A tensor to be written: name, shape, values row-major.
+pub type NamedTensor<'a> = (String, Vec<usize>, &'a [f32]);
+
+/// Writes f32 tensors: aside, flushed to the disk, then renamed, so that a reader sees the old file or the new one.
+pub fn write(path: &Path, tensors: &[NamedTensor], metadata: HashMap<String, String>) -> Result<(), EngineError> {
+    write_atomic(path, &serialize(path, tensors, metadata)?)
+}
+
+fn serialize(path: &Path, tensors: &[NamedTensor], metadata: HashMap<String, String>) -> Result<Vec<u8>, EngineError> {
+    let bad = |error: safetensors::SafeTensorError| EngineError::bad_file(path, format!("cannot be written: {error}"));
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+    let views = tensors
+        .iter()
+        .zip(&bytes)
+        .map(|((name, shape, _), bytes)| {
+            Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(bad)?))
+        })
+        .collect::<Result<Vec<_>, EngineError>>()?;
+    let metadata = if metadata.is_empty() { None } else { Some(metadata) };
+    safetensors::serialize(views, metadata).map_err(bad)
+}
+
+/// Writes a file aside, flushes it to the disk and renames it into place.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
+    let aside = path.with_added_extension("partial");
+    let write = || {
+        let mut file = File::create(&aside)?;
+        std::io::Write::write_all(&mut file, bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&aside, path)?;
+        sync_parent(path)
+    };
+    write().map_err(|source| {
+        let _ = std::fs::remove_file(&aside);
+        EngineError::io(path, source)
+    })
+}
+
+/// Flushes the folder that names a file, so that a rename survives a power cut.
+pub fn sync_parent(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}

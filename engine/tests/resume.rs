@@ -1,0 +1,189 @@
+//! A run that is stopped and taken up again ends, bit for bit, as one that was not.
+
+mod common;
+
+use common::{embedded_base, matrix_values};
+use domain::run::RunEvent;
+use domain::spec::{Quantization, TrainSpec};
+use engine::BaseModel;
+use engine::adapter::{Lora, peft};
+use engine::train::{Example, TrainOutcome, TrainReport, TrainRequest, adapter_directory, has_checkpoint, train};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+fn examples(count: usize) -> Vec<Example> {
+    let texts = [
+        ("Profit rose sharply", 0),
+        ("The company has 200 employees", 1),
+        ("Sales fell and jobs are cut", 2),
+        ("Orders doubled over the year", 0),
+        ("The meeting is on Tuesday", 1),
+        ("The loss widened again", 2),
+    ];
+    (0..count)
+        .map(|at| {
+            let (text, label) = texts[at % texts.len()];
+            Example { text: format!("{text} in quarter {at}"), label }
+        })
+        .collect()
+}
+
+fn request(directory: &Path, spec: TrainSpec) -> TrainRequest {
+    TrainRequest {
+        spec,
+        labels: ["positive", "neutral", "negative"].map(String::from).to_vec(),
+        train: examples(20),
+        validation: examples(6),
+        test: examples(9),
+        directory: directory.to_path_buf(),
+    }
+}
+
+fn spec() -> TrainSpec {
+    TrainSpec {
+        r: 4,
+        lora_dropout: 0.1,
+        num_train_epochs: 2,
+        per_device_train_batch_size: 2,
+        gradient_accumulation_steps: 2,
+        save_steps: 2,
+        ..TrainSpec::small_base()
+    }
+}
+
+fn base() -> Arc<BaseModel> {
+    Arc::new(BaseModel::load(&embedded_base(), Quantization::Nf4, &candle_core::Device::Cpu).unwrap())
+}
+
+/// Runs until the end, or until `stop` says so.
+fn run(
+    base: &Arc<BaseModel>,
+    request: &TrainRequest,
+    mut stop: impl FnMut(&RunEvent) -> bool,
+) -> (TrainOutcome, Vec<RunEvent>) {
+    let mut events = Vec::new();
+    let outcome = train(base, request, &mut |event| {
+        let stop = stop(&event);
+        events.push(event);
+        if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .unwrap();
+    (outcome, events)
+}
+
+fn finished(outcome: TrainOutcome) -> TrainReport {
+    match outcome {
+        TrainOutcome::Finished(report) => *report,
+        TrainOutcome::Stopped { step } => panic!("stopped at step {step}"),
+    }
+}
+
+/// What must not differ; times may.
+fn numbers(events: &[RunEvent]) -> Vec<(u64, u64, u64)> {
+    let number = |event: &RunEvent| match event {
+        RunEvent::Step(point) => Some((point.step, point.loss.to_bits(), point.grad_norm.to_bits())),
+        RunEvent::Validation(point) => Some((point.step, point.loss.to_bits(), point.macro_f1.to_bits())),
+        _ => None,
+    };
+    events.iter().filter_map(number).collect()
+}
+
+fn adapter(base: &BaseModel, directory: &Path) -> Vec<Vec<f32>> {
+    let files = peft::read(&adapter_directory(directory)).unwrap();
+    let lora = Lora::from_files(&base.llama().config, &files).unwrap();
+    lora.tensors().into_iter().map(matrix_values).collect()
+}
+
+fn same_answers(a: &TrainReport, b: &TrainReport) {
+    assert_eq!(a.before_predictions, b.before_predictions);
+    assert_eq!(a.after_predictions, b.after_predictions);
+    assert_eq!(a.final_loss.to_bits(), b.final_loss.to_bits());
+}
+
+#[test]
+fn stopped_anywhere_and_resumed_equals_uninterrupted() {
+    let base = base();
+    let whole = tempfile::tempdir().unwrap();
+    let (outcome, events) = run(&base, &request(whole.path(), spec()), |_| false);
+    let expected = finished(outcome);
+    assert_eq!(expected.steps, 10);
+    assert!(!has_checkpoint(whole.path()), "a finished run needs no checkpoint");
+
+    // Stopped after steps 3 and 7 (7 is not a step at which a checkpoint is due) and at the last validation.
+    let parts = tempfile::tempdir().unwrap();
+    let request = request(parts.path(), spec());
+    let mut all = Vec::new();
+    for last in [3, 7] {
+        let (outcome, events) =
+            run(&base, &request, |event| matches!(event, RunEvent::Step(point) if point.step == last));
+        assert!(matches!(outcome, TrainOutcome::Stopped { step } if step == last));
+        assert!(has_checkpoint(parts.path()));
+        all.extend(events);
+    }
+    let (outcome, events_of_rest) = run(&base, &request, |_| false);
+    all.extend(events_of_rest);
+    same_answers(&finished(outcome), &expected);
+    assert_eq!(numbers(&all), numbers(&events));
+    assert_eq!(adapter(&base, parts.path()), adapter(&base, whole.path()));
+}
+
+#[test]
+fn a_killed_run_goes_on_from_its_last_checkpoint() {
+    let base = base();
+    let whole = tempfile::tempdir().unwrap();
+    let expected = finished(run(&base, &request(whole.path(), spec()), |_| false).0);
+
+    // A kill writes nothing: what stands is the checkpoint of step 4, and a half-written one beside it.
+    let killed = tempfile::tempdir().unwrap();
+    let request = request(killed.path(), spec());
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        run(&base, &request, |event| {
+            if matches!(event, RunEvent::Step(point) if point.step == 5) {
+                panic!("killed");
+            }
+            false
+        })
+    }));
+    assert!(died.is_err());
+    std::fs::create_dir_all(killed.path().join("checkpoint.partial")).unwrap();
+    std::fs::write(killed.path().join("checkpoint.partial/trainer_state.json"), "{").unwrap();
+
+    let (outcome, events) = run(&base, &request, |_| false);
+    assert!(events.iter().any(|event| matches!(event, RunEvent::Resumed { from_step: 4 })));
+    same_answers(&finished(outcome), &expected);
+    assert_eq!(adapter(&base, killed.path()), adapter(&base, whole.path()));
+}
+
+#[test]
+fn a_checkpoint_of_another_recipe_is_refused() {
+    let base = base();
+    let directory = tempfile::tempdir().unwrap();
+    let (outcome, _) = run(
+        &base,
+        &request(directory.path(), spec()),
+        |event| matches!(event, RunEvent::Step(point) if point.step == 2),
+    );
+    assert!(matches!(outcome, TrainOutcome::Stopped { step: 2 }));
+    let other = request(directory.path(), TrainSpec { learning_rate: 5e-4, ..spec() });
+    let error = train(&base, &other, &mut |_| ControlFlow::Continue(())).err().unwrap();
+    assert!(error.to_string().contains("another recipe"), "{error}");
+}
+
+#[test]
+fn training_stops_early_and_keeps_the_best_adapter() {
+    let base = base();
+    let directory = tempfile::tempdir().unwrap();
+    // A rate of almost nothing: macro-F1 does not move, so the first look stays the best.
+    let spec = TrainSpec { learning_rate: 1e-7, eval_steps: 1, early_stopping_patience: 2, ..spec() };
+    let (outcome, events) = run(&base, &request(directory.path(), spec), |_| false);
+    assert_eq!(finished(outcome).steps, 3);
+    let best: Vec<bool> = events
+        .iter()
+        .filter_map(|event| match event {
+            RunEvent::Validation(point) => Some(point.best),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(best, [true, false, false]);
+}

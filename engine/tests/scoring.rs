@@ -1,0 +1,179 @@
+//! One scoring path: a batch answers as its rows would alone, a cached prefix as none, labels of several tokens as the
+//! plain model would score them, and merged weights as unmerged ones.
+
+mod common;
+
+use common::{assert_close, embedded_base, matrix_values, random_lora};
+use domain::spec::{Quantization, TargetModule, TrainSpec};
+use domain::template::PromptTemplate;
+use engine::adapter::Lora;
+use engine::classify::Scorer;
+use engine::kernels::{Accumulate, gemm};
+use engine::model::linear::FrozenWeight;
+use engine::model::llama::Pass;
+use engine::model::plan::Plan;
+use engine::text::template::{EncodedPrompt, PromptEncoder};
+use engine::{BaseModel, Classifier};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+const TEXTS: [&str; 5] = [
+    "Profit rose by a third and the dividend is doubled.",
+    "]",
+    "",
+    "The plant in Turku will close in March , and 240 people lose their jobs .",
+    "$ACME to hold its annual meeting on 4 May",
+];
+
+fn base() -> Arc<BaseModel> {
+    Arc::new(BaseModel::load(&embedded_base(), Quantization::Nf4, &candle_core::Device::Cpu).unwrap())
+}
+
+fn encoder(base: &BaseModel, labels: &[&str]) -> PromptEncoder {
+    let labels: Vec<String> = labels.iter().map(|label| label.to_string()).collect();
+    PromptEncoder::new(base.tokenizer().clone(), &PromptTemplate::default(), &labels, 512).unwrap()
+}
+
+fn small_lora(base: &BaseModel) -> Lora {
+    let lora = random_lora(&base.llama().config, 4, 1.0, &TargetModule::ALL);
+    for tensor in lora.tensors() {
+        engine::kernels::edit(tensor, |values, _| values.iter_mut().for_each(|value| *value *= 0.2)).unwrap();
+    }
+    lora
+}
+
+#[test]
+fn a_batch_answers_as_its_rows_alone() {
+    let base = base();
+    let lora = small_lora(&base);
+    for labels in [&["positive", "neutral", "negative"][..], &["very good", "very bad indeed", "very", "mixed"][..]] {
+        let encoder = encoder(&base, labels);
+        let prompts: Vec<EncodedPrompt> = TEXTS.iter().map(|text| encoder.encode(text)).collect();
+        let scorer = Scorer::new(base.llama(), Some(&lora), &encoder).unwrap();
+        let together = scorer.log_likelihoods(&prompts).unwrap();
+        for (prompt, together) in prompts.iter().zip(together) {
+            let alone = scorer.log_likelihoods(std::slice::from_ref(prompt)).unwrap().remove(0);
+            assert_close("alone and in a batch", &alone, &together, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn labels_score_as_the_whole_sequence_does_in_the_plain_model() {
+    let base = base();
+    let lora = small_lora(&base);
+    let llama = base.llama();
+    // One label is the beginning of another, so all of them end in the end-of-text token.
+    let encoder = encoder(&base, &["very good", "very bad indeed", "very", "mixed"]);
+    assert!(encoder.terminated());
+    let prompts: Vec<EncodedPrompt> = TEXTS.iter().map(|text| encoder.encode(text)).collect();
+    let scores = Scorer::new(llama, Some(&lora), &encoder).unwrap().log_likelihoods(&prompts).unwrap();
+    for (prompt, scores) in prompts.iter().zip(scores) {
+        let expected: Vec<f32> = encoder
+            .labels()
+            .iter()
+            .map(|label| {
+                let tokens: Vec<u32> = prompt.tokens.iter().chain(label).copied().collect();
+                let mut plan = Plan::new(0);
+                plan.push(tokens.len(), Vec::new());
+                let pass = Pass {
+                    tokens: &tokens,
+                    plan: &plan,
+                    lora: Some(&lora),
+                    output_rows: None,
+                    cache: None,
+                    dropout: None,
+                };
+                let logits = llama.logits(&pass).unwrap();
+                let logits = matrix_values(&logits);
+                let vocabulary = llama.config.vocab_size;
+                (prompt.tokens.len()..tokens.len())
+                    .map(|at| {
+                        let row = &logits[(at - 1) * vocabulary..at * vocabulary];
+                        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                        let total: f64 = row.iter().map(|value| f64::from(value - largest).exp()).sum();
+                        row[tokens[at] as usize] - largest - total.ln() as f32
+                    })
+                    .sum()
+            })
+            .collect();
+        assert_close("log-likelihoods", &scores, &expected, 1e-4);
+    }
+}
+
+#[test]
+fn merged_weights_answer_as_unmerged_ones() {
+    let base = base();
+    let lora = small_lora(&base);
+    let encoder = encoder(&base, &["positive", "neutral", "negative"]);
+    let prompts: Vec<EncodedPrompt> = TEXTS.iter().map(|text| encoder.encode(text)).collect();
+    let unmerged = Scorer::new(base.llama(), Some(&lora), &encoder).unwrap().log_likelihoods(&prompts).unwrap();
+
+    // W + alpha / r · B A, in a base of its own.
+    let mut merged = self::base();
+    let llama = Arc::get_mut(&mut merged).unwrap().llama_mut();
+    for (index, layer) in llama.layers.iter_mut().enumerate() {
+        for group in &mut layer.groups {
+            let FrozenWeight::Expanded(weight) = &group.weight else { panic!("a small base is kept expanded") };
+            for (module, rows) in &group.parts {
+                let (a, b) = lora.module(index, *module).unwrap().unwrap();
+                let rows = weight.narrow(0, rows.start, rows.len()).unwrap();
+                let scale = (lora.lora_alpha / lora.r as f64) as f32;
+                gemm(&rows, &b, &a, scale, Accumulate::Add).unwrap();
+            }
+        }
+    }
+    let merged = Scorer::new(merged.llama(), None, &encoder).unwrap().log_likelihoods(&prompts).unwrap();
+    for (merged, unmerged) in merged.iter().zip(&unmerged) {
+        assert_close("merged and unmerged", merged, unmerged, 1e-4);
+    }
+}
+
+#[test]
+fn probabilities_sum_to_one_and_a_long_text_is_cut_at_the_text_alone() {
+    let base = base();
+    let spec = TrainSpec::default();
+    let labels = ["positive", "neutral", "negative"].map(String::from);
+    let classifier = Classifier::base_only(base, &spec.prompt_template, &labels, 512).unwrap();
+    let long = "profit ".repeat(5000);
+    let texts = [TEXTS[0], long.as_str()];
+    let mut seen = 0;
+    let predictions = classifier
+        .classify(&texts, 1, &mut |done, new| {
+            seen += new.len();
+            assert_eq!(done, seen);
+            ControlFlow::Continue(())
+        })
+        .unwrap()
+        .unwrap();
+    assert_eq!((seen, predictions.len()), (2, 2));
+    assert_eq!([predictions[0].cut, predictions[1].cut], [false, true]);
+    for prediction in &predictions {
+        assert!((prediction.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    }
+    assert!(classifier.classify(&texts, 1, &mut |_, _| ControlFlow::Break(())).unwrap().is_none());
+}
+
+#[test]
+fn the_base_knows_english() {
+    // The mean surprise per token of plain sentences: a wrong order of heads or rows in the file would put it near
+    // ln 8192 = 9.0.
+    let base = base();
+    let text = "The Federal Reserve raised interest rates in March, and the price of oil fell by three percent.";
+    let tokens: Vec<u32> = base.tokenizer().bos().into_iter().chain(base.tokenizer().encode(text)).collect();
+    let mut plan = Plan::new(0);
+    plan.push(tokens.len(), Vec::new());
+    let pass = Pass { tokens: &tokens, plan: &plan, lora: None, output_rows: None, cache: None, dropout: None };
+    let logits = matrix_values(&base.llama().logits(&pass).unwrap());
+    let vocabulary = base.llama().config.vocab_size;
+    let surprise: f64 = (1..tokens.len())
+        .map(|at| {
+            let row = &logits[(at - 1) * vocabulary..at * vocabulary];
+            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let total: f64 = row.iter().map(|value| f64::from(value - largest).exp()).sum();
+            f64::from(largest - row[tokens[at] as usize]) + total.ln()
+        })
+        .sum::<f64>()
+        / (tokens.len() - 1) as f64;
+    assert!(surprise < 4.5, "{surprise} nats per token");
+}
