@@ -102,11 +102,14 @@ pub enum Wanted {
     Projection(usize, TargetModule),
 }
 
+/// Finds a tensor's values; `None` where the model has no such tensor.
+pub type ReadTensor<'a> = &'a mut dyn FnMut(&ShapedTensor) -> Result<Option<Vec<f32>>, EngineError>;
+
 /// Builds a Llama from wherever `read` finds its tensors (row-major f32).
 pub fn assemble(
     config: LlamaConfig,
     quantization: Quantization,
-    read: &mut dyn FnMut(&ShapedTensor) -> Result<Option<Vec<f32>>, EngineError>,
+    read: ReadTensor,
 ) -> Result<Llama, EngineError> {
     let mut tensor = |wanted: Wanted, rows: usize, columns: usize| -> Result<Option<Tensor>, EngineError> {
         let Some(values) = read(&ShapedTensor { wanted, rows, columns, config: &config })? else { return Ok(None) };

@@ -1,20 +1,11 @@
 //! NF4 against vectors and checkpoints that bitsandbytes made.
 
+mod common;
+
+use common::beside;
 use engine::weights::nf4::{Absmax, LEVELS, Nf4};
 use engine::weights::safetensors::SafetensorsFile;
 use half::{bf16, f16};
-use std::path::{Path, PathBuf};
-
-fn fixture(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("AYAR_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
-    let path = root.join("fixtures").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: {} is not there", path.display());
-    None
-}
 
 /// Row 3 of the vectors holds values exactly between two levels: there either code is right.
 const TIES: std::ops::Range<usize> = 3 * 512..4 * 512;
@@ -25,7 +16,7 @@ fn code(codes: &[u8], index: usize) -> u8 {
 
 #[test]
 fn codes_scales_and_values_are_those_of_bitsandbytes() {
-    let Some(path) = fixture("nf4_vectors.safetensors") else { return };
+    let Some(path) = beside("shared/fixtures/nf4_vectors.safetensors") else { return };
     let file = SafetensorsFile::open(&path).unwrap();
     assert_eq!(file.tensor_f32("nf4_code").unwrap(), LEVELS);
     let weights = file.tensor_f32("w").unwrap();
@@ -72,9 +63,9 @@ fn codes_scales_and_values_are_those_of_bitsandbytes() {
 #[test]
 fn checkpoints_are_those_of_bitsandbytes() {
     for (folder, double) in [("tiny-llama-nf4", false), ("tiny-llama-nf4-dq", true)] {
-        let Some(path) = fixture(folder) else { return };
+        let Some(path) = beside(&format!("shared/fixtures/{folder}")) else { return };
         let theirs = SafetensorsFile::open(&path.join("model.safetensors")).unwrap();
-        let base = SafetensorsFile::open(&fixture("tiny-llama/model.safetensors").unwrap()).unwrap();
+        let base = SafetensorsFile::open(&beside("shared/fixtures/tiny-llama/model.safetensors").unwrap()).unwrap();
         let mut compared = 0;
         for name in base.names() {
             if !name.ends_with("proj.weight") {

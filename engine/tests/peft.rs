@@ -1,21 +1,13 @@
 //! Adapters in PEFT's format.
 
+mod common;
+
+use common::beside;
 use domain::spec::TargetModule;
 use engine::adapter::peft::{self, AdapterConfig, AdapterFiles, CONFIG_FILE, LoraWeights, TENSOR_FILE};
 use engine::weights::safetensors;
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
-
-fn fixture(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("AYAR_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
-    let path = root.join("fixtures").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: {} is not there", path.display());
-    None
-}
+use std::path::PathBuf;
 
 fn small() -> AdapterFiles {
     let (q, down) = (TargetModule::QProj, TargetModule::DownProj);
@@ -45,7 +37,7 @@ fn small() -> AdapterFiles {
 
 #[test]
 fn an_adapter_of_peft_is_read_and_written_unchanged() {
-    let Some(folder) = fixture("adapter") else { return };
+    let Some(folder) = beside("shared/fixtures/adapter") else { return };
     let files = peft::read(&folder).unwrap();
     assert_eq!((files.config.r, files.config.lora_alpha), (8, 16.0));
     assert_eq!(files.config.target_modules, TargetModule::ALL);

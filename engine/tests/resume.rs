@@ -109,6 +109,9 @@ fn stopped_anywhere_and_resumed_equals_uninterrupted() {
     let expected = finished(outcome);
     assert_eq!(expected.steps, 10);
     assert!(!has_checkpoint(whole.path()), "a finished run needs no checkpoint");
+    let (again, events_again) = run(&base, &request(whole.path(), spec()), |_| false);
+    assert_eq!(finished(again), expected, "a finished run is not done again");
+    assert!(!events_again.iter().any(|event| matches!(event, RunEvent::Step(_))));
 
     // Stopped after steps 3 and 7 (7 is not a step at which a checkpoint is due) and at the last validation.
     let parts = tempfile::tempdir().unwrap();

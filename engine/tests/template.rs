@@ -1,17 +1,17 @@
 //! The prompt around a text: what is shared, what is cut, and labels that are hard to tell apart.
 
+mod common;
+
+use common::embedded_base;
 use domain::model::TokenRole;
 use domain::template::PromptTemplate;
 use engine::text::template::PromptEncoder;
 use engine::text::tokenizer::TextTokenizer;
 use engine::weights::gguf::GgufFile;
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-static TOKENIZER: LazyLock<Arc<TextTokenizer>> = LazyLock::new(|| {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/base/tohum-16m.gguf");
-    Arc::new(TextTokenizer::from_gguf(&GgufFile::open(&path).unwrap()).unwrap())
-});
+static TOKENIZER: LazyLock<Arc<TextTokenizer>> =
+    LazyLock::new(|| Arc::new(TextTokenizer::from_gguf(&GgufFile::open(&embedded_base()).unwrap()).unwrap()));
 
 fn labels(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| name.to_string()).collect()

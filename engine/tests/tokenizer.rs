@@ -1,31 +1,20 @@
 //! The tokenizer against Llama 3's own, against itself, and against hostile files.
 
+mod common;
+
 use candle_core::quantized::gguf_file::{self, Value};
+use common::{beside, embedded_base};
 use engine::text::tokenizer::TextTokenizer;
 use engine::weights::gguf::GgufFile;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn embedded() -> TextTokenizer {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/base/tohum-16m.gguf");
-    TextTokenizer::from_gguf(&GgufFile::open(&path).unwrap()).unwrap()
-}
-
-/// Files for measurements, present on the maintainers' machines only.
-fn shared(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("AYAR_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: {} is not there", path.display());
-    None
+    TextTokenizer::from_gguf(&GgufFile::open(&embedded_base()).unwrap()).unwrap()
 }
 
 #[test]
 fn llama_3_texts_become_llama_3_tokens() {
-    let Some(folder) = shared("llama3-tokenizer") else { return };
+    let Some(folder) = beside("shared/llama3-tokenizer") else { return };
     let unpacked = Command::new("xz").arg("-dc").arg(folder.join("tokenizer.json.xz")).output();
     let Ok(unpacked) = unpacked else { return println!("skipped: xz is not there") };
     assert!(unpacked.status.success());

@@ -1,20 +1,18 @@
 //! GGUF and safetensors files: every storage type, and files that are damaged or hostile.
 
+mod common;
+
 use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
 use candle_core::{Device, Tensor};
+use common::embedded_base;
 use engine::weights::gguf::{GgufFile, unpermute_rope};
 use engine::weights::gguf_header::read_header;
 use engine::weights::safetensors::{self, SafetensorsFile};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-
-fn embedded() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/base/tohum-16m.gguf")
-}
 
 #[test]
 fn the_embedded_base_is_read_whole() {
-    let file = GgufFile::open(&embedded()).unwrap();
+    let file = GgufFile::open(&embedded_base()).unwrap();
     assert_eq!(file.require_str("general.architecture").unwrap(), "llama");
     assert_eq!(file.require_u32("llama.embedding_length").unwrap(), 384);
     assert_eq!(file.require_f32("llama.rope.freq_base").unwrap(), 10_000.0);
@@ -193,7 +191,7 @@ fn damaged_and_hostile_headers_are_refused_in_words() {
 
 #[test]
 fn a_header_cut_or_changed_anywhere_is_an_error_or_another_header_but_no_panic() {
-    let whole = std::fs::read(embedded()).unwrap();
+    let whole = std::fs::read(embedded_base()).unwrap();
     let header = &whole[..276_272];
     for cut in (0..header.len()).step_by(997) {
         assert!(read_header(&mut &header[..cut], cut as u64).is_err(), "cut at {cut}");

@@ -107,6 +107,13 @@ pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -
         check_labels(part, request.labels.len())?;
     }
     fs::create_dir_all(&request.directory).map_err(|source| EngineError::io(&request.directory, source))?;
+    if let Some(report) = finished_before(base, request) {
+        for (moment, evaluation) in [(Moment::Before, &report.before), (Moment::After, &report.after)] {
+            // Nothing is left to stop.
+            let _ = on_event(RunEvent::Evaluation { moment, evaluation: evaluation.clone() });
+        }
+        return Ok(TrainOutcome::Finished(Box::new(report)));
+    }
     let length = max_length(base, spec);
     let encoder = PromptEncoder::new(base.tokenizer().clone(), &spec.prompt_template, &request.labels, length)?;
 
@@ -124,11 +131,10 @@ pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -
         return Ok(TrainOutcome::Stopped { step: trainer.state.step });
     };
     write_adapter(base, request, &best)?;
-    checkpoint::remove(&request.directory)?;
 
     let (loss_sum, losses) = trainer.state.epoch_loss;
     let seen = trainer.rows_seen();
-    Ok(TrainOutcome::Finished(Box::new(TrainReport {
+    let report = TrainReport {
         baseline_seconds: before.evaluation.seconds,
         evaluate_seconds: after.evaluation.seconds,
         train_seconds: trainer.state.elapsed_seconds,
@@ -139,7 +145,27 @@ pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -
         after: after.evaluation,
         before_predictions: before.predictions,
         after_predictions: after.predictions,
-    })))
+    };
+    write_json(&report_file(&request.directory), &(trainer.state.fingerprint, &report))?;
+    checkpoint::remove(&request.directory)?;
+    Ok(TrainOutcome::Finished(Box::new(report)))
+}
+
+fn report_file(directory: &Path) -> PathBuf {
+    directory.join("report.json")
+}
+
+/// What the run found, where it was through already: its caller may have been killed before it could say so.
+fn finished_before(base: &BaseModel, request: &TrainRequest) -> Option<TrainReport> {
+    let bytes = fs::read(report_file(&request.directory)).ok()?;
+    let (of, report): (u64, TrainReport) = serde_json::from_slice(&bytes).ok()?;
+    let is_this_run = of == fingerprint(base, request) && adapter_directory(&request.directory).is_dir();
+    is_this_run.then_some(report)
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EngineError> {
+    let json = serde_json::to_vec(value).map_err(|error| EngineError::bad_file(path, error.to_string()))?;
+    write_atomic(path, &json)
 }
 
 /// One optimiser step's rows, its loss and its gradient.
@@ -366,11 +392,11 @@ impl<'a> Trainer<'a> {
 
     /// The adapter that was best on the validation rows, or the last one where there are none.
     fn best_adapter(&self) -> Result<Lora, EngineError> {
-        let best = best_directory(&self.request.directory);
-        if self.validation.is_empty() || !best.exists() {
+        if self.state.best_macro_f1.is_none() {
             return Ok(self.lora.clone());
         }
-        Lora::from_files(&self.base.llama().config, &peft::read(&best)?)
+        let best = peft::read(&best_directory(&self.request.directory))?;
+        Lora::from_files(&self.base.llama().config, &best)
     }
 
     fn describe(&self) -> String {
@@ -458,9 +484,7 @@ fn evaluate(
             let seconds = began.elapsed().as_secs_f64();
             let evaluation = Evaluation::from_predictions(&request.labels, &truth, &predictions, seconds);
             let evaluated = Evaluated { fingerprint, evaluation, predictions };
-            let json =
-                serde_json::to_vec(&evaluated).map_err(|error| EngineError::bad_file(&path, error.to_string()))?;
-            write_atomic(&path, &json)?;
+            write_json(&path, &evaluated)?;
             evaluated
         }
     };
@@ -516,10 +540,8 @@ fn write_adapter(base: &BaseModel, request: &TrainRequest, lora: &Lora) -> Resul
     let partial = request.directory.join("adapter.partial");
     peft::write(&partial, &lora.to_files(&base.info().name)?)?;
     write_atomic(&partial.join("tokenizer.json"), base.tokenizer().to_json().as_bytes())?;
-    let path = partial.join(ClassifierFile::NAME);
-    let json = serde_json::to_vec_pretty(&ClassifierFile::of(base, &request.spec, &request.labels))
-        .map_err(|error| EngineError::bad_file(&path, error.to_string()))?;
-    write_atomic(&path, &json)?;
+    let classifier = ClassifierFile::of(base, &request.spec, &request.labels);
+    write_json(&partial.join(ClassifierFile::NAME), &classifier)?;
     if place.exists() {
         fs::remove_dir_all(&place).map_err(|source| EngineError::io(&place, source))?;
     }
