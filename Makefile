@@ -1,0 +1,61 @@
+# `make run` builds and starts Ayar; `make test` checks everything. Both install what they need on a Debian machine that
+# has rustup's cargo, Node.js, npm, make and a C compiler.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+
+# One set of packages for building and testing, so that nothing is compiled twice. The site builder stands apart: its
+# dependencies are no part of the server.
+native := --release --workspace --exclude site
+wasm := --profile wasm-release --target-dir target/front --target wasm32-unknown-unknown --package app --lib --no-default-features --features hydrate
+
+seed := ../shared/data
+echarts := public/vendor/echarts.min.js
+node_modules := end2end/node_modules/.package-lock.json
+
+.PHONY: run site test lint test-rust test-browser bench wasm-target
+
+run: site
+	exec ./target/release/ayar serve
+
+# The app as WASM, its assets and the server, in release.
+site: wasm-target $(echarts)
+	cargo site --release
+
+test: lint test-rust test-browser
+
+lint: wasm-target
+	cargo fmt --all --check
+	cargo clippy $(native) --all-targets -- -D warnings
+	cargo clippy $(wasm) -- -D warnings
+	cargo clippy --package site --all-targets -- -D warnings
+
+test-rust:
+	cargo test $(native)
+	cargo test --package site
+
+test-browser: site $(node_modules)
+	chromium=$$(end2end/chromium.sh)
+	cd end2end
+	CHROMIUM="$$chromium" npx playwright test
+
+# The figures of the README. The seed split is not part of the repository; without it the sample is split.
+bench: site
+	@if [[ -f $(seed)/seed_train.csv && -f $(seed)/seed_test.csv ]]; then
+	    echo "The seed split: $(seed)/seed_train.csv and seed_test.csv"
+	    ./target/release/ayar bench --train $(seed)/seed_train.csv --test $(seed)/seed_test.csv --label-column sentiment
+	else
+	    echo "A split of data/sample/headlines.csv; there is no seed split in $(seed)"
+	    ./target/release/ayar bench --data data/sample/headlines.csv
+	fi
+
+wasm-target:
+	@[[ -d $$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown ]] || rustup target add wasm32-unknown-unknown
+
+$(node_modules): end2end/package.json end2end/package-lock.json
+	PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm --prefix end2end ci
+
+$(echarts): $(node_modules) end2end/vendor.mjs
+	npm --prefix end2end run --silent vendor

@@ -1,0 +1,8 @@
+//! Server functions, one file per noun. Each is a few lines: take what was asked, call the service, hand back.
+
+pub mod classify;
+pub mod datasets;
+#[cfg(feature = "ssr")]
+mod plain_form;
+pub mod run_form;
+pub mod runs;

@@ -1,0 +1,247 @@
+//! Server functions for runs.
+
+use super::run_form::RunForm;
+use crate::error::ApiError;
+use domain::dataset::{DatasetSummary, Row};
+use domain::model::{BaseModelInfo, DeviceInfo, Estimate, PromptPreview};
+use domain::prediction::Prediction;
+use domain::run::{RunDetail, RunId, RunPicture, RunSummary, TestRow};
+use leptos::prelude::*;
+use leptos::server_fn::codec::Json;
+use serde::{Deserialize, Serialize};
+
+/// A run as its page needs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunPageData {
+    pub detail: RunDetail,
+    pub picture: RunPicture,
+}
+
+/// What the form of a new run chooses from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewRunData {
+    pub datasets: Vec<DatasetSummary>,
+    pub base: BaseModelInfo,
+    pub device: DeviceInfo,
+    /// The run whose settings are to be taken over.
+    pub from: Option<RunDetail>,
+}
+
+/// What the overview shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OverviewData {
+    pub datasets: Vec<DatasetSummary>,
+    pub runs: Vec<RunSummary>,
+    pub base: BaseModelInfo,
+    pub device: DeviceInfo,
+}
+
+#[server]
+pub async fn list_runs() -> Result<Vec<RunSummary>, ApiError> {
+    Ok(expect_context::<service::Service>().runs.list().await?)
+}
+
+#[server]
+pub async fn get_overview() -> Result<OverviewData, ApiError> {
+    let service = expect_context::<service::Service>();
+    Ok(OverviewData {
+        datasets: service.datasets.list().await?,
+        runs: service.runs.list().await?,
+        base: service.models.info(),
+        device: service.models.device(),
+    })
+}
+
+#[server]
+pub async fn get_run(id: RunId) -> Result<RunPageData, ApiError> {
+    let runs = expect_context::<service::Service>().runs;
+    Ok(RunPageData { detail: runs.get(id).await?, picture: runs.picture(id).await? })
+}
+
+/// What of a run its events do not tell: its place in the queue, and when it was started and ended.
+#[server]
+pub async fn get_run_summary(id: RunId) -> Result<RunSummary, ApiError> {
+    Ok(expect_context::<service::Service>().runs.get(id).await?.summary)
+}
+
+#[server]
+pub async fn get_new_run_data(from: Option<RunId>) -> Result<NewRunData, ApiError> {
+    let service = expect_context::<service::Service>();
+    let from = match from {
+        Some(id) => Some(service.runs.get(id).await?),
+        None => None,
+    };
+    Ok(NewRunData {
+        datasets: service.datasets.list().await?,
+        base: service.models.info(),
+        device: service.models.device(),
+        from,
+    })
+}
+
+/// Starts the run that the form asks for and leads to its page. A plain form that is refused comes back as it was
+/// typed, in the address; the page then finds the same errors in it again.
+#[server]
+pub async fn start_run(form: RunForm) -> Result<RunId, ApiError> {
+    let mut form = form;
+    form.settle_modules();
+    match start(&form).await {
+        Ok(id) => {
+            leptos_axum::redirect(&format!("/runs/{id}"));
+            Ok(id)
+        }
+        Err(error) => {
+            super::plain_form::back_to(&format!("/runs/new?{}&refused=1", form.query()));
+            Err(error)
+        }
+    }
+}
+
+/// Time, memory and numbers of what the form asks for.
+#[server(input = Json)]
+pub async fn estimate_run(form: RunForm) -> Result<Estimate, ApiError> {
+    let run = form.read().map_err(first_refused)?;
+    Ok(expect_context::<service::Service>().runs.estimate(&run).await?)
+}
+
+/// The `row`-th row of the dataset, counted from 0 and round again at its end, as the model will see it.
+#[server(input = Json)]
+pub async fn preview_prompt(form: RunForm, row: u64) -> Result<(Row, PromptPreview), ApiError> {
+    let dataset = form
+        .dataset_id()
+        .ok_or_else(|| domain::error::UserError::invalid("Choose a dataset to see one of its rows."))?;
+    Ok(expect_context::<service::Service>().runs.preview(dataset, &form.spec()?, row).await?)
+}
+
+#[server]
+pub async fn cancel_run(id: RunId) -> Result<(), ApiError> {
+    expect_context::<service::Service>().runs.cancel(id).await?;
+    super::plain_form::back_to(&format!("/runs/{id}"));
+    Ok(())
+}
+
+#[server]
+pub async fn resume_run(id: RunId) -> Result<(), ApiError> {
+    expect_context::<service::Service>().runs.resume(id).await?;
+    super::plain_form::back_to(&format!("/runs/{id}"));
+    Ok(())
+}
+
+/// Which test rows are wanted, by what training did to their answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowFilter {
+    #[default]
+    All,
+    /// Wrong before, right after.
+    Fixed,
+    /// Right before, wrong after.
+    Broken,
+    /// Wrong after.
+    Wrong,
+}
+
+impl RowFilter {
+    pub const ALL: [Self; 4] = [Self::All, Self::Fixed, Self::Broken, Self::Wrong];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Fixed => "fixed",
+            Self::Broken => "broken",
+            Self::Wrong => "wrong",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|filter| filter.as_str() == word)
+    }
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::All => "All",
+            Self::Fixed => "Fixed by training",
+            Self::Broken => "Broken by training",
+            Self::Wrong => "Wrong after training",
+        }
+    }
+
+    pub fn takes(self, row: &TestRow) -> bool {
+        let right = |prediction: &Option<Prediction>| prediction.as_ref().map(|answer| answer.label == row.truth);
+        match (self, right(&row.before), right(&row.after)) {
+            (Self::All, ..) => true,
+            (Self::Fixed, before, after) => before == Some(false) && after == Some(true),
+            (Self::Broken, before, after) => before == Some(true) && after == Some(false),
+            (Self::Wrong, _, after) => after == Some(false),
+        }
+    }
+}
+
+/// One page of a run's test rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TestRowPage {
+    pub rows: Vec<TestRow>,
+    /// Rows that the filter takes, on all pages.
+    pub matching: u64,
+    /// Counted from 0.
+    pub page: u64,
+    pub page_size: u64,
+    pub filter: RowFilter,
+}
+
+/// The test rows with what the run answered before and after.
+#[server]
+pub async fn list_test_rows(id: RunId, filter: RowFilter, page: u64) -> Result<TestRowPage, ApiError> {
+    const PAGE_SIZE: u64 = 25;
+    let rows = expect_context::<service::Service>().runs.predictions(id).await?;
+    let mut rows: Vec<TestRow> = rows.into_iter().filter(|row| filter.takes(row)).collect();
+    let matching = rows.len() as u64;
+    let first = (page.saturating_mul(PAGE_SIZE)).min(matching) as usize;
+    rows.drain(..first);
+    rows.truncate(PAGE_SIZE as usize);
+    Ok(TestRowPage { rows, matching, page, page_size: PAGE_SIZE, filter })
+}
+
+#[cfg(feature = "ssr")]
+use on_the_server::{first_refused, start};
+
+#[cfg(feature = "ssr")]
+mod on_the_server {
+    use super::*;
+    use crate::api::run_form::{FieldError, automatic_name};
+    use domain::error::UserError;
+
+    pub async fn start(form: &RunForm) -> Result<RunId, ApiError> {
+        let service = expect_context::<service::Service>();
+        let mut run = form.read().map_err(first_refused)?;
+        if run.name.is_empty() {
+            run.name = automatic_name(&service.datasets.get(run.dataset_id).await?.name, &run.spec);
+        }
+        Ok(service.runs.start(run).await?)
+    }
+
+    pub fn first_refused(errors: Vec<FieldError>) -> UserError {
+        let message = errors.into_iter().next().map_or_else(String::new, |error| error.message);
+        UserError::invalid(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_told_apart_by_what_training_did_to_them() {
+        let answer = |label: usize| {
+            let mut probabilities = vec![0.1, 0.1];
+            probabilities[label] = 0.9;
+            Some(Prediction::from_probabilities(probabilities, false))
+        };
+        let row = |before, after| TestRow { text: "t".into(), truth: 0, before, after };
+        let (fixed, broken, unknown) = (row(answer(1), answer(0)), row(answer(0), answer(1)), row(None, None));
+        let taken = |row: &TestRow| RowFilter::ALL.map(|filter| filter.takes(row));
+        assert_eq!(taken(&fixed), [true, true, false, false]);
+        assert_eq!(taken(&broken), [true, false, true, true]);
+        assert_eq!(taken(&unknown), [true, false, false, false]);
+    }
+}

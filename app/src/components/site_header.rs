@@ -1,0 +1,48 @@
+use leptos::prelude::*;
+use leptos_router::hooks::use_location;
+
+const PLACES: [(&str, &str); 4] =
+    [("/", "Overview"), ("/datasets", "Datasets"), ("/runs", "Runs"), ("/classify", "Classify")];
+
+/// Name, places and the switch between light and dark: beside the page where there is room, above it where not.
+#[component]
+pub fn SiteHeader() -> impl IntoView {
+    let path = use_location().pathname;
+    let places = PLACES
+        .into_iter()
+        .map(|(href, name)| {
+            let here = move || path.with(|path| path == href || (href != "/" && path.starts_with(&format!("{href}/"))));
+            view! {
+                <li>
+                    <a class="nav-link" href=href aria-current=move || here().then_some("page")>
+                        {name}
+                    </a>
+                </li>
+            }
+        })
+        .collect_view();
+    view! {
+        <header class="site-header">
+            <a class="brand" href="/" aria-label="Ayar, to the overview">
+                <svg class="brand-mark" viewBox="0 0 24 24" width="24" height="24" aria-hidden="true">
+                    <path class="brand-line" d="M5 3v18M12 3v18M19 3v18" />
+                    <circle class="brand-knob" cx="5" cy="15" r="3" />
+                    <circle class="brand-knob" cx="12" cy="7" r="3" />
+                    <circle class="brand-knob is-accent" cx="19" cy="12" r="3" />
+                </svg>
+                <span>"Ayar"</span>
+            </a>
+            <nav class="nav" aria-label="Main">
+                <ul>{places}</ul>
+            </nav>
+            // The click is handled by /theme.js, so that it works before the WASM is there.
+            <button type="button" class="theme-toggle" data-theme-toggle="" aria-label="Light / dark, switch between them">
+                <svg viewBox="0 0 24 24" width="18" height="18" aria-hidden="true">
+                    <circle cx="12" cy="12" r="8.5" />
+                    <path class="theme-toggle-half" d="M12 3.5a8.5 8.5 0 0 1 0 17z" />
+                </svg>
+                <span class="theme-toggle-words">"Light / dark"</span>
+            </button>
+        </header>
+    }
+}

@@ -1,0 +1,10 @@
+//! The browser's way in.
+
+use crate::App;
+
+/// Called by the page's script once the WASM is loaded: takes over the server's HTML.
+#[wasm_bindgen::prelude::wasm_bindgen]
+pub fn hydrate() {
+    console_error_panic_hook::set_once();
+    leptos::mount::hydrate_body(App);
+}

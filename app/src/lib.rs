@@ -1,0 +1,82 @@
+//! What people see: rendered on the server (feature `ssr`) and brought to life in the browser (feature `hydrate`).
+//!
+//! `api` holds the server functions, one file per noun; `pages` one file per route; `components` the parts that pages
+//! share, which take props and fetch nothing; `live` the one websocket hook. Every page works as plain HTML: links
+//! are links, forms post to the server functions and are sent on from there.
+
+#![recursion_limit = "512"]
+
+pub mod api;
+pub mod charts;
+pub mod components;
+pub mod error;
+pub mod format;
+#[cfg(feature = "hydrate")]
+mod hydrate;
+pub mod live;
+pub mod pages;
+pub mod theme;
+
+use components::SiteHeader;
+use leptos::nonce::use_nonce;
+use leptos::prelude::*;
+use leptos_meta::{MetaTags, provide_meta_context};
+use leptos_router::components::{Route, Router, Routes};
+use leptos_router::{SsrMode, path};
+
+/// The document around the app, written by the server only.
+pub fn shell(options: LeptosOptions) -> impl IntoView {
+    view! {
+        <!DOCTYPE html>
+        <html lang="en">
+            <head>
+                <meta charset="utf-8" />
+                <meta name="viewport" content="width=device-width, initial-scale=1" />
+                <meta name="color-scheme" content="light dark" />
+                <meta name="description" content="Ayar turns a labelled spreadsheet into a text classifier." />
+                <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
+                // Not deferred: it sets the chosen theme before anything is painted.
+                <script src="/theme.js" nonce=use_nonce()></script>
+                <link rel="stylesheet" href="/pkg/app.css" />
+                // Deferred and module scripts run in document order, so the charts find `echarts` in place.
+                <script defer src="/vendor/echarts.min.js" nonce=use_nonce()></script>
+                <AutoReload options=options.clone() />
+                <HydrationScripts options />
+                <MetaTags />
+            </head>
+            <body>
+                <App />
+            </body>
+        </html>
+    }
+}
+
+/// The whole app. Pages are sent when their data is there (`SsrMode::Async`), so that a page needs no script to be
+/// complete and its status code is known before its first byte.
+#[component]
+pub fn App() -> impl IntoView {
+    provide_meta_context();
+    view! {
+        <Router>
+            // Left to the browser, which moves the focus as well; the router would only scroll.
+            <a class="skip-link" href="#content" rel="external">
+                "Skip to content"
+            </a>
+            <div class="site">
+                <SiteHeader />
+                <main id="content" class="site-main" tabindex="-1">
+                    <Routes fallback=pages::not_found::NotFoundPage>
+                        <Route path=path!("/") view=pages::overview::OverviewPage ssr=SsrMode::Async />
+                        <Route path=path!("/datasets") view=pages::datasets::DatasetsPage ssr=SsrMode::Async />
+                        <Route path=path!("/datasets/new") view=pages::new_dataset::NewDatasetPage ssr=SsrMode::Async />
+                        <Route path=path!("/datasets/:id") view=pages::dataset::DatasetPage ssr=SsrMode::Async />
+                        <Route path=path!("/runs") view=pages::runs::RunsPage ssr=SsrMode::Async />
+                        <Route path=path!("/runs/new") view=pages::new_run::NewRunPage ssr=SsrMode::Async />
+                        <Route path=path!("/runs/:id") view=pages::run::RunPage ssr=SsrMode::Async />
+                        <Route path=path!("/classify") view=pages::classify::ClassifyPage ssr=SsrMode::Async />
+                    </Routes>
+                </main>
+            </div>
+        </Router>
+    }
+}

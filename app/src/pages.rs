@@ -1,0 +1,11 @@
+//! One file per route.
+
+pub mod classify;
+pub mod dataset;
+pub mod datasets;
+pub mod new_dataset;
+pub mod new_run;
+pub mod not_found;
+pub mod overview;
+pub mod run;
+pub mod runs;

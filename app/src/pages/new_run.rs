@@ -1,0 +1,304 @@
+//! The form of a new run. It is a plain form that posts; with the script there, every field is checked while it is
+//! typed, one real row is shown as the model will see it, and time and memory are estimated.
+
+mod estimate;
+mod knobs;
+mod prompt;
+mod split;
+mod typed;
+
+use crate::api::run_form::{FieldError, RunForm};
+use crate::api::runs::{NewRunData, StartRun, estimate_run, get_new_run_data};
+use crate::components::{
+    Button, ButtonKind, ButtonLink, Card, EmptyState, ErrorNotice, Field, Fold, Loading, PageHeader,
+};
+use crate::error::ApiError;
+use crate::format;
+use domain::run::RunId;
+use domain::spec::KnobGroup;
+use estimate::EstimateCard;
+use knobs::{KnobFields, Recipes};
+use leptos::prelude::*;
+use leptos_router::hooks::use_query_map;
+use prompt::PromptCard;
+use split::SplitFields;
+
+/// The form as it stands, and what is refused in it.
+#[derive(Clone, Copy)]
+struct Draft {
+    form: RwSignal<RunForm>,
+    /// Start has been pressed: from then on missing fields are named as well.
+    tried: RwSignal<bool>,
+}
+
+impl Draft {
+    fn get(self, field: &'static str) -> String {
+        self.form.read().get(field).to_string()
+    }
+
+    fn set(self, field: &'static str, words: String) {
+        self.form.update(|form| form.set(field, words));
+    }
+
+    /// What is wrong with a field. A field that was never filled in is not wrong before Start has been pressed.
+    fn error(self, field: &'static str) -> Signal<Option<String>> {
+        Signal::derive(move || {
+            let form = self.form.read();
+            if form.get(field).is_empty() && !self.tried.get() {
+                return None;
+            }
+            form.check(field).map(|error| error.message)
+        })
+    }
+}
+
+#[component]
+pub fn NewRunPage() -> impl IntoView {
+    let query = use_query_map();
+    let from = Memo::new(move |_| query.read().get_str("from").and_then(|id| id.parse::<RunId>().ok()));
+    let data = Resource::new_blocking(move || from.get(), get_new_run_data);
+    view! {
+        <PageHeader title="New run" parent=("/runs", "Runs") />
+        <Suspense fallback=|| {
+            view! { <Loading what="form" /> }
+        }>
+            {move || Suspend::new(async move {
+                match data.await {
+                    Err(error) => view! { <ErrorNotice error /> }.into_any(),
+                    Ok(data) if data.datasets.is_empty() => view! { <NoDatasets /> }.into_any(),
+                    Ok(data) => view! { <NewRunForm data /> }.into_any(),
+                }
+            })}
+        </Suspense>
+    }
+    .into_any()
+}
+
+#[component]
+fn NoDatasets() -> impl IntoView {
+    view! {
+        <EmptyState title="A run needs a dataset" text="Upload texts with labels first; then come back and start a run on them.">
+            <ButtonLink href="/datasets/new" kind=ButtonKind::Primary>
+                "Upload a file"
+            </ButtonLink>
+        </EmptyState>
+    }
+    .into_any()
+}
+
+#[component]
+fn NewRunForm(data: NewRunData) -> impl IntoView {
+    let query = use_query_map();
+    let asked = query.read_untracked();
+    let refused = asked.get_str("refused").is_some();
+    let first = first_form(&data, |field| asked.get(field));
+    drop(asked);
+    let draft = Draft { form: RwSignal::new(first.clone()), tried: RwSignal::new(refused) };
+    // What was typed before the script arrived is not lost. Effects run in the browser only.
+    let typed = typed::typed_before_the_script(&first);
+    Effect::new(move |_| {
+        if let Some(typed) = typed.clone() {
+            draft.form.set(typed);
+        }
+    });
+
+    let start = ServerAction::<StartRun>::new();
+    let why_refused = Resource::new_blocking(
+        move || refused.then(|| first.clone()),
+        |form| async move {
+            match form {
+                Some(form) => estimate_run(form).await.err(),
+                None => None,
+            }
+        },
+    );
+    let errors = move || draft.form.read().read().err().unwrap_or_default();
+    // Pressing Enter in a field clicks the button as well.
+    let submit = move |event: leptos::ev::MouseEvent| {
+        draft.tried.set(true);
+        if let Some(first_error) =
+            draft.form.with_untracked(|form| form.read().err()).and_then(|mut e| e.drain(..1).next())
+        {
+            event.prevent_default();
+            reveal(first_error.field);
+        }
+    };
+    let base = data.base.clone();
+    let datasets = StoredValue::new(data.datasets);
+    let error_action = move || start.value().get().and_then(Result::err);
+    view! {
+        <ActionForm action=start attr:id="new-run" attr:class="new-run" attr:novalidate="">
+            <div class="new-run-fields stack-loose">
+                <Transition>
+                    {move || Suspend::new(async move { why_refused.await.map(|error| view! { <ErrorNotice error /> }) })}
+                </Transition>
+                {move || error_action().map(|error: ApiError| view! { <ErrorNotice error /> })}
+                <Card title="Data">
+                    <div class="stack">
+                        <DatasetFields draft datasets />
+                        <SplitFields draft datasets />
+                    </div>
+                </Card>
+                <PromptCard draft />
+                <Card title="Training" note="Start from a recipe; change what you like.">
+                    <div class="stack">
+                        <Recipes draft base />
+                        <KnobFields draft group=KnobGroup::Main />
+                        <Fold summary="More settings">
+                            <KnobFields draft group=KnobGroup::More />
+                        </Fold>
+                    </div>
+                </Card>
+            </div>
+            <aside class="new-run-side">
+                <EstimateCard draft>
+                    <ErrorSummary errors=Signal::derive(errors) tried=draft.tried />
+                    <Button type_="submit" kind=ButtonKind::Primary pending=start.pending() on:click=submit>
+                        "Start the run"
+                    </Button>
+                </EstimateCard>
+            </aside>
+        </ActionForm>
+    }
+    .into_any()
+}
+
+/// The form as it first stands: what the address says, then a run to take over, then the newest dataset.
+fn first_form(data: &NewRunData, asked: impl Fn(&str) -> Option<String>) -> RunForm {
+    let mut basis = RunForm::default();
+    if let Some(from) = &data.from {
+        basis.set("dataset", from.summary.dataset_id.to_string());
+        basis.fill(&from.spec);
+        basis.fill_split(&from.split);
+    }
+    let named = asked("dataset").or_else(|| Some(basis.get("dataset").to_string()));
+    let dataset = data.datasets.iter().find(|dataset| Some(dataset.id.to_string()) == named).or(data.datasets.first());
+    if let Some(dataset) = dataset {
+        basis.set("dataset", dataset.id.to_string());
+        if basis.get("split") != "per_label" {
+            basis.fit_rows_per_label(&dataset.labels);
+        }
+    }
+    RunForm::from_lookup(basis, asked)
+}
+
+/// Moves to a field that is refused, unfolding what hides it.
+fn reveal(field: &str) {
+    let Some(element) = document().get_element_by_id(&format!("run-{field}")) else { return };
+    if let Ok(Some(fold)) = element.closest("details") {
+        // Setting an attribute of an element that is there cannot fail.
+        let _ = fold.set_attribute("open", "");
+    }
+    use leptos::wasm_bindgen::JsCast;
+    if let Some(element) = element.dyn_ref::<leptos::web_sys::HtmlElement>() {
+        let _ = element.focus();
+    }
+}
+
+/// Names what is refused beside the button that did not start anything.
+#[component]
+fn ErrorSummary(errors: Signal<Vec<FieldError>>, tried: RwSignal<bool>) -> impl IntoView {
+    let shown = move || errors.get().into_iter().filter(|_| tried.get()).collect::<Vec<_>>();
+    view! {
+        <div role="alert">
+        <ul class="error-summary">
+            {move || {
+                shown()
+                    .into_iter()
+                    .map(|error| {
+                        let href = format!("#run-{}", error.field);
+                        view! {
+                            <li>
+                                <a href=href on:click=move |_| reveal(error.field)>
+                                    {title_of(error.field)}
+                                    {error.message}
+                                </a>
+                            </li>
+                        }
+                    })
+                    .collect_view()
+            }}
+        </ul>
+        </div>
+    }
+    .into_any()
+}
+
+/// Where the refused words stand. What is said of a knob names it already.
+fn title_of(field: &str) -> &'static str {
+    match field {
+        "percent_train" | "rows_train" => "Training: ",
+        "percent_validation" | "rows_validation" | "own_validation" => "Validation: ",
+        "percent_test" | "rows_test" => "Test: ",
+        "split_seed" => "Seed of the split: ",
+        _ => "",
+    }
+}
+
+#[component]
+fn DatasetFields(draft: Draft, datasets: StoredValue<Vec<domain::dataset::DatasetSummary>>) -> impl IntoView {
+    let options = move || {
+        datasets.with_value(|datasets| {
+            datasets
+                .iter()
+                .map(|dataset| {
+                    let id = dataset.id.to_string();
+                    let chosen = id == draft.form.read_untracked().get("dataset");
+                    let words = format!(
+                        "{} ({}, {})",
+                        dataset.name,
+                        format::counted(dataset.rows, "row", "rows"),
+                        format::counted(dataset.labels.len() as u64, "label", "labels")
+                    );
+                    view! {
+                        <option value=id selected=chosen>
+                            {words}
+                        </option>
+                    }
+                })
+                .collect_view()
+        })
+    };
+    let choose = move |event| {
+        let chosen = event_target_value(&event);
+        datasets.with_value(|datasets| {
+            let dataset = datasets.iter().find(|dataset| dataset.id.to_string() == chosen);
+            draft.form.update(|form| {
+                form.set("dataset", chosen);
+                // Counts that the person has in sight are left alone.
+                if let Some(dataset) = dataset.filter(|_| form.get("split") != "per_label") {
+                    form.fit_rows_per_label(&dataset.labels);
+                }
+            });
+        });
+    };
+    view! {
+        <div class="grid-2">
+            <Field label="Dataset" id="run-dataset" error=draft.error("dataset")>
+                <select
+                    class="select"
+                    id="run-dataset"
+                    name="form[dataset]"
+                    prop:value=move || draft.get("dataset")
+                    on:change=choose
+                >
+                    {options()}
+                </select>
+            </Field>
+            <Field label="Name of the run" id="run-name" help="Left empty, it is named after its dataset and settings.">
+                <input
+                    class="input"
+                    id="run-name"
+                    name="form[name]"
+                    maxlength="120"
+                    autocomplete="off"
+                    aria-describedby="run-name-help"
+                    value=draft.form.read_untracked().get("name").to_string()
+                    prop:value=move || draft.get("name")
+                    on:input=move |event| draft.set("name", event_target_value(&event))
+                />
+            </Field>
+        </div>
+    }
+    .into_any()
+}

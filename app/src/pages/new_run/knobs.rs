@@ -1,0 +1,170 @@
+use super::Draft;
+use crate::api::run_form::{MODULES_SHOWN, Recipe};
+use crate::components::Field;
+use domain::model::BaseModelInfo;
+use domain::spec::{KNOBS, Knob, KnobGroup, KnobKind, TargetModule};
+use leptos::prelude::*;
+
+/// Bases with fewer parameters learn best with the recipe for small ones.
+const SMALL_BASE: u64 = 200_000_000;
+
+/// Ready-made fillings. They are links, so that they work without a script; with it they fill the fields in place.
+#[component]
+pub fn Recipes(draft: Draft, base: BaseModelInfo) -> impl IntoView {
+    let current = Memo::new(move |_| draft.form.read().recipe());
+    let fits = if base.parameters < SMALL_BASE { Recipe::SmallBase } else { Recipe::Notebook };
+    let recipes = Recipe::ALL
+        .into_iter()
+        .map(|recipe| {
+            let href = move || format!("/runs/new?recipe={}&dataset={}", recipe.as_str(), draft.get("dataset"));
+            let fill = move |event: leptos::ev::MouseEvent| {
+                event.prevent_default();
+                // The router must not follow the link either.
+                event.stop_propagation();
+                draft.form.update(|form| {
+                    let prompt = form.get("prompt_template").to_string();
+                    form.fill(&recipe.spec());
+                    form.set("prompt_template", prompt);
+                });
+            };
+            view! {
+                <a
+                    class="recipe"
+                    href=href
+                    aria-current=move || (current.get() == Some(recipe)).then_some("true")
+                    on:click=fill
+                >
+                    <strong>{recipe.title()}</strong>
+                    {(recipe == fits).then(|| view! { <span class="recipe-fits">{format!("fits {}", base.name)}</span> })}
+                    <span class="soft small">{recipe.help()}</span>
+                </a>
+            }
+        })
+        .collect_view();
+    view! { <nav class="recipes" aria-label="Recipes">{recipes}</nav> }.into_any()
+}
+
+/// The knobs of a group, the prompt left out: it has a card of its own.
+#[component]
+pub fn KnobFields(draft: Draft, group: KnobGroup) -> impl IntoView {
+    let fields = KNOBS
+        .iter()
+        .filter(|knob| knob.group == group && knob.kind != KnobKind::Template)
+        .map(|knob| view! { <KnobField draft knob /> })
+        .collect_view();
+    view! { <div class="knobs">{fields}</div> }.into_any()
+}
+
+#[component]
+fn KnobField(draft: Draft, knob: &'static Knob) -> impl IntoView {
+    match knob.kind {
+        KnobKind::Choice(choices) => view! { <ChoiceKnob draft knob choices /> }.into_any(),
+        KnobKind::Switch => view! { <ChoiceKnob draft knob choices=&["true", "false"] /> }.into_any(),
+        KnobKind::Modules => view! { <ModulesKnob draft knob /> }.into_any(),
+        KnobKind::Integer { .. } | KnobKind::Number { .. } | KnobKind::Template => {
+            view! { <NumberKnob draft knob /> }.into_any()
+        }
+    }
+}
+
+#[component]
+fn NumberKnob(draft: Draft, knob: &'static Knob) -> impl IntoView {
+    let id = format!("run-{}", knob.name);
+    let whole = matches!(knob.kind, KnobKind::Integer { .. });
+    view! {
+        <Field label=knob.title id=id.clone() help=knob.help error=draft.error(knob.name)>
+            <input
+                class="input"
+                id=id.clone()
+                name=format!("form[{}]", knob.name)
+                inputmode=if whole { "numeric" } else { "text" }
+                autocomplete="off"
+                aria-describedby=format!("{id}-help {id}-error")
+                value=draft.form.read_untracked().get(knob.name).to_string()
+                prop:value=move || draft.get(knob.name)
+                on:input=move |event| draft.set(knob.name, event_target_value(&event))
+            />
+        </Field>
+    }
+    .into_any()
+}
+
+#[component]
+fn ChoiceKnob(draft: Draft, knob: &'static Knob, choices: &'static [&'static str]) -> impl IntoView {
+    let id = format!("run-{}", knob.name);
+    let first = draft.form.read_untracked().get(knob.name).to_string();
+    let options = choices
+        .iter()
+        .map(|choice| {
+            view! {
+                <option value=*choice selected=first == *choice>
+                    {words_of(choice)}
+                </option>
+            }
+        })
+        .collect_view();
+    view! {
+        <Field label=knob.title id=id.clone() help=knob.help error=draft.error(knob.name)>
+            <select
+                class="select"
+                id=id.clone()
+                name=format!("form[{}]", knob.name)
+                aria-describedby=format!("{id}-help {id}-error")
+                prop:value=move || draft.get(knob.name)
+                on:change=move |event| draft.set(knob.name, event_target_value(&event))
+            >
+                {options}
+            </select>
+        </Field>
+    }
+    .into_any()
+}
+
+fn words_of(choice: &'static str) -> &'static str {
+    match choice {
+        "true" => "on",
+        "false" => "off",
+        "nf4" => "4-bit NF4",
+        "nf4_double_quant" => "4-bit NF4, double quantised",
+        "as_stored" => "as the file has them",
+        choice => choice,
+    }
+}
+
+#[component]
+fn ModulesKnob(draft: Draft, knob: &'static Knob) -> impl IntoView {
+    let boxes = TargetModule::ALL
+        .into_iter()
+        .map(|module| {
+            let on = move || draft.form.read().has_module(module);
+            view! {
+                <label class="check">
+                    <input
+                        type="checkbox"
+                        name=format!("form[{}]", module.as_str())
+                        checked=on
+                        prop:checked=on
+                        on:change=move |event| {
+                            let on = event_target_checked(&event);
+                            draft.form.update(|form| form.set_module(module, on));
+                        }
+                    />
+                    <code>{module.as_str()}</code>
+                </label>
+            }
+        })
+        .collect_view();
+    view! {
+        <fieldset class="field modules" id="run-target_modules" tabindex="-1">
+            <legend class="field-label">{knob.title}</legend>
+            // Says that the boxes were there: a box that is not sent was unchecked.
+            <input type="hidden" name=format!("form[{MODULES_SHOWN}]") value="1" />
+            <div class="row">{boxes}</div>
+            <p class="field-help">{knob.help}</p>
+            <p class="field-error" aria-live="polite">
+                {move || draft.error(knob.name).get()}
+            </p>
+        </fieldset>
+    }
+    .into_any()
+}

@@ -1,0 +1,93 @@
+use crate::components::{Card, ChangeTile, ClassTable, Confusion};
+use crate::format;
+use crate::live::LiveRun;
+use domain::metrics::{ConfusionMatrix, Evaluation};
+use domain::run::Moment;
+use leptos::prelude::*;
+
+/// What training changed: headline figures, both confusion matrices side by side, and every label's figures.
+#[component]
+pub fn RunResults(before: Memo<Option<Evaluation>>, after: Memo<Option<Evaluation>>, live: LiveRun) -> impl IntoView {
+    let partial = Memo::new(move |_| live.picture.read().partial.clone());
+    let anything = move || before.read().is_some() || after.read().is_some() || partial.read().is_some();
+    let figure =
+        move |figure: fn(&Evaluation) -> f64| (before.read().as_ref().map(figure), after.read().as_ref().map(figure));
+    let tiles = move || {
+        let (accuracy_before, accuracy_after) = figure(|evaluation| evaluation.accuracy);
+        let (f1_before, f1_after) = figure(|evaluation| evaluation.macro_f1);
+        view! {
+            <dl class="change-tiles">
+                <ChangeTile
+                    name="Accuracy on the test rows"
+                    before=accuracy_before
+                    after=accuracy_after
+                    empty="being measured"
+                />
+                <ChangeTile name="Macro-F1 on the test rows" before=f1_before after=f1_after empty="being measured" />
+            </dl>
+        }
+    };
+    view! {
+        <Show when=anything>
+            <Card title="Before and after" note="The same test rows, scored by the base as it is and by the trained adapter.">
+                <div class="stack">
+                    {tiles}
+                    <div class="confusions">
+                        {move || side(Moment::Before, before.get(), partial.get())}
+                        {move || side(Moment::After, after.get(), partial.get())}
+                    </div>
+                    {move || cut_rows(after.get().or(before.get()))}
+                </div>
+                {move || {
+                    (before.read().is_some() || after.read().is_some())
+                        .then(|| view! { <ClassTable before=before.get() after=after.get() /> })
+                }}
+            </Card>
+        </Show>
+    }
+    .into_any()
+}
+
+/// One of the two matrices: whole, as far as it is counted, or a word on when it will be there.
+fn side(moment: Moment, evaluation: Option<Evaluation>, partial: Option<(Moment, ConfusionMatrix)>) -> AnyView {
+    let title = match moment {
+        Moment::Before => "Before training",
+        Moment::After => "After training",
+    };
+    if let Some(evaluation) = evaluation {
+        return view! { <Confusion title matrix=evaluation.confusion /> }.into_any();
+    }
+    if let Some((_, matrix)) = partial.filter(|(of, _)| *of == moment) {
+        let note =
+            format!("so far {} rows, {} right", format::count(matrix.total()), format::percent(matrix.accuracy()));
+        return view! { <Confusion title matrix note /> }.into_any();
+    }
+    view! {
+        <div class="confusion confusion-pending">
+            <strong>{title}</strong>
+            <p class="soft">
+                {match moment {
+                    Moment::Before => "No baseline was scored.",
+                    Moment::After => "Scored when training is done.",
+                }}
+            </p>
+        </div>
+    }
+    .into_any()
+}
+
+fn cut_rows(evaluation: Option<Evaluation>) -> Option<impl IntoView> {
+    let evaluation = evaluation?;
+    let cut = (evaluation.cut_rows > 0).then(|| {
+        format!(
+            "{} longer than the context; the end of the text was cut away. ",
+            format::counted(evaluation.cut_rows, "test row was", "test rows were")
+        )
+    });
+    let seconds = format!(
+        "Scoring {} took {}.",
+        format::counted(evaluation.rows(), "row", "rows"),
+        format::duration(evaluation.seconds)
+    );
+    Some(view! { <p class="small soft">{cut}{seconds}</p> })
+}

@@ -1,0 +1,97 @@
+use crate::components::{Card, Fold};
+use crate::format;
+use domain::dataset::Split;
+use domain::run::RunDetail;
+use domain::spec::{KNOBS, KnobKind, TrainSpec};
+use leptos::prelude::*;
+
+/// How the run was set up: data, split, and every knob; what differs from the default stands out.
+#[component]
+pub fn RunSettings(detail: RunDetail) -> impl IntoView {
+    let defaults = TrainSpec::default();
+    let spec = &detail.spec;
+    let (changed, same): (Vec<_>, Vec<_>) = KNOBS
+        .iter()
+        .filter(|knob| knob.kind != KnobKind::Template)
+        .map(|knob| (knob, spec.get(knob.name).unwrap_or_default(), defaults.get(knob.name).unwrap_or_default()))
+        .partition(|(_, value, default)| value != default);
+    let line = |(knob, value, default): (&domain::spec::Knob, String, String)| {
+        let differs = value != default;
+        let name = knob.name;
+        view! {
+            <div class="knob-line" class:is-changed=differs>
+                <dt title=knob.help>{knob.title} " " <code class="soft">{name}</code></dt>
+                <dd class="number">
+                    {value.replace(',', ", ")}
+                    {differs.then(|| view! { <span class="soft">{format!(" (default {})", default.replace(',', ", "))}</span> })}
+                </dd>
+            </div>
+        }
+    };
+    let none_changed = changed.is_empty();
+    let changed = changed.into_iter().map(line).collect_view();
+    let same = same.into_iter().map(line).collect_view();
+    let prompt = spec.prompt_template.as_str().to_string();
+    let dataset = detail.summary.dataset_id;
+    view! {
+        <Card title="Set up">
+            <div class="stack">
+                <dl class="knob-lines">
+                    <div class="knob-line">
+                        <dt>"Dataset"</dt>
+                        <dd>
+                            <a href=format!("/datasets/{dataset}")>{detail.summary.dataset_name.clone()}</a>
+                        </dd>
+                    </div>
+                    <div class="knob-line">
+                        <dt>"Split"</dt>
+                        <dd>{split_in_words(&detail.split)}</dd>
+                    </div>
+                    <div class="knob-line">
+                        <dt>"Rows"</dt>
+                        <dd class="number">
+                            {format!(
+                                "{} to train, {} to validate, {} to test",
+                                format::count(detail.train_rows),
+                                format::count(detail.validation_rows),
+                                format::count(detail.test_rows),
+                            )}
+                        </dd>
+                    </div>
+                    <div class="knob-line">
+                        <dt>"Base model"</dt>
+                        <dd>{detail.summary.base_model.clone()}</dd>
+                    </div>
+                </dl>
+                <h3 class="run-subhead">"Settings that differ from the notebook's"</h3>
+                {none_changed.then(|| view! { <p class="soft">"None: every setting is the notebook's."</p> })}
+                <dl class="knob-lines">{changed}</dl>
+                <Fold summary="All other settings">
+                    <dl class="knob-lines">{same}</dl>
+                </Fold>
+                <Fold summary="Prompt">
+                    <pre class="prompt-text">{prompt}</pre>
+                </Fold>
+            </div>
+        </Card>
+    }
+    .into_any()
+}
+
+fn split_in_words(split: &Split) -> AnyView {
+    match *split {
+        Split::Percent { train, validation, test, seed } => {
+            format!("{train} % to train, {validation} % to validate, {test} % to test; seed {seed}").into_any()
+        }
+        Split::PerLabel { train, validation, test, seed } => {
+            format!("of every label {train} rows to train, {validation} to validate, {test} to test; seed {seed}")
+                .into_any()
+        }
+        Split::OwnTest { test_dataset, validation, seed } => view! {
+            "tested on "
+            <a href=format!("/datasets/{test_dataset}")>{format!("dataset {test_dataset}")}</a>
+            {format!("; {validation} % to validate; seed {seed}")}
+        }
+        .into_any(),
+    }
+}

@@ -1,0 +1,185 @@
+//! Arguments that several subcommands share, and the error that says one of them cannot be used.
+
+use anyhow::Context;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use domain::spec::{KNOBS, Knob, KnobKind, Quantization, TrainSpec};
+use engine::BaseModel;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The base model that lies in the repository, seen from its root.
+pub const DEFAULT_BASE_MODEL: &str = "data/base/tohum-16m.gguf";
+
+/// An argument that cannot be used. The process ends with exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// The file named by an argument is there.
+pub fn require_file(argument: &str, path: &Path) -> Result<(), Usage> {
+    if path.is_file() {
+        return Ok(());
+    }
+    let what = if path.is_dir() { "is a folder, not a file" } else { "does not exist" };
+    Err(Usage(format!("{argument}: {} {what}{}", path.display(), looked_from(path))))
+}
+
+/// For relative paths: the folder they are relative to, which is what people get wrong.
+pub fn looked_from(path: &Path) -> String {
+    match std::env::current_dir() {
+        Ok(here) if path.is_relative() => format!(" (looked for from {})", here.display()),
+        _ => String::new(),
+    }
+}
+
+/// Loads the base model that `--model` names.
+pub fn load_base(path: &Path, quantization: Quantization) -> anyhow::Result<Arc<BaseModel>> {
+    require_file("--model", path)?;
+    let base = BaseModel::load(path, quantization, &engine::device::choose())
+        .with_context(|| format!("The base model {} could not be loaded", path.display()))?;
+    Ok(Arc::new(base))
+}
+
+/// The folder of an adapter, given it or the folder of the run that made it.
+pub fn adapter_folder(given: &Path) -> Result<PathBuf, Usage> {
+    for folder in [given.to_path_buf(), engine::train::adapter_directory(given)] {
+        if folder.join("adapter_config.json").is_file() {
+            return Ok(folder);
+        }
+    }
+    Err(Usage(format!(
+        "--adapter: {} holds no adapter_config.json{}. Name the folder that `ayar train --out` wrote.",
+        given.display(),
+        looked_from(given)
+    )))
+}
+
+/// One option for every knob of the recipe, made from the list of knobs, so that none can be missing here.
+#[derive(Clone, Debug, Default)]
+pub struct KnobArguments {
+    /// Knobs that were given, with the words given for them. Each has passed its check.
+    given: Vec<(&'static str, String)>,
+}
+
+impl KnobArguments {
+    /// `spec` with the given knobs set.
+    pub fn apply(&self, mut spec: TrainSpec) -> Result<TrainSpec, Usage> {
+        for (name, words) in &self.given {
+            spec.set(name, words).map_err(|error| Usage(error.message))?;
+        }
+        spec.check().map_err(|error| Usage(error.message))?;
+        Ok(spec)
+    }
+}
+
+impl Args for KnobArguments {
+    fn augment_args(command: Command) -> Command {
+        KNOBS.iter().fold(command.next_help_heading("Recipe"), |command, knob| command.arg(knob_argument(knob)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for KnobArguments {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = KNOBS
+            .iter()
+            .filter_map(|knob| matches.get_one::<String>(knob.name).map(|words| (knob.name, words.clone())))
+            .collect();
+        Ok(Self { given })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn knob_argument(knob: &'static Knob) -> Arg {
+    let argument = Arg::new(knob.name)
+        .long(knob.name)
+        .alias(knob.name.replace('_', "-"))
+        .value_name(value_name(knob.kind))
+        .help(knob_help(knob))
+        .allow_hyphen_values(true)
+        .value_parser(move |words: &str| knob.check(words).map(|()| words.to_string()));
+    match knob.kind {
+        // `--completion_only_loss` alone switches it on.
+        KnobKind::Switch => argument.num_args(0..=1).default_missing_value("true").allow_hyphen_values(false),
+        _ => argument,
+    }
+}
+
+fn value_name(kind: KnobKind) -> &'static str {
+    match kind {
+        KnobKind::Integer { .. } => "N",
+        KnobKind::Number { .. } => "X",
+        KnobKind::Choice(_) => "WORD",
+        KnobKind::Switch => "true|false",
+        KnobKind::Modules => "LIST",
+        KnobKind::Template => "TEXT",
+    }
+}
+
+fn knob_help(knob: &Knob) -> String {
+    let choices = match knob.kind {
+        KnobKind::Choice(choices) => format!(" One of {}.", choices.join(", ")),
+        KnobKind::Modules => " A comma-separated list, or all-linear.".to_string(),
+        _ => String::new(),
+    };
+    let default = match knob.kind {
+        KnobKind::Template => "the notebook's prompt".to_string(),
+        _ => TrainSpec::default().get(knob.name).unwrap_or_default(),
+    };
+    format!("{}{choices} [notebook: {default}]", knob.help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<TrainSpec, String> {
+        let command = KnobArguments::augment_args(Command::new("test")).arg(Arg::new("json").long("json").num_args(0));
+        let matches = command.try_get_matches_from([&["test"], words].concat()).map_err(|error| error.to_string())?;
+        let knobs = KnobArguments::from_arg_matches(&matches).map_err(|error| error.to_string())?;
+        knobs.apply(TrainSpec::default()).map_err(|usage| usage.0)
+    }
+
+    #[test]
+    fn every_knob_is_an_option_under_its_name_and_with_dashes() {
+        let wanted = TrainSpec::small_base();
+        for dashes in [false, true] {
+            let mut words = Vec::new();
+            for knob in KNOBS {
+                let name = if dashes { knob.name.replace('_', "-") } else { knob.name.to_string() };
+                words.push(format!("--{name}={}", wanted.get(knob.name).expect(knob.name)));
+            }
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            assert_eq!(read(&words).unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_by_name() {
+        for words in [["--r", "0"], ["--r", "-1"], ["--learning_rate", "fast"], ["--prompt_template", "no place"]] {
+            let error = read(&words).unwrap_err();
+            assert!(error.contains(words[0]), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_switch_needs_no_value() {
+        assert!(read(&["--completion_only_loss", "--json"]).unwrap().completion_only_loss);
+        assert!(!read(&["--completion_only_loss", "false"]).unwrap().completion_only_loss);
+    }
+}

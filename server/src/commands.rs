@@ -1,0 +1,7 @@
+//! One file per subcommand.
+
+pub mod bench;
+pub mod classify;
+pub mod evaluate;
+pub mod serve;
+pub mod train;

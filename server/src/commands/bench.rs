@@ -1,0 +1,164 @@
+//! `ayar bench`: speed, memory and accuracy with one fixed recipe, so that figures can be compared.
+
+use crate::arguments::{DEFAULT_BASE_MODEL, Usage};
+use crate::commands::train::{Parts, run};
+use crate::figures::{TrainFigures, megabytes};
+use crate::table::{self, LabelledTable};
+use anyhow::Context;
+use clap::Args;
+use domain::dataset::{Part, Split};
+use domain::spec::{LrSchedulerType, TargetModule, TrainSpec};
+use serde_json::json;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+// What 900 rows to train and 900 to test, on two cores with the embedded base, are to stay within.
+const MOST_TRAIN_SECONDS: f64 = 90.0;
+const MOST_SCORING_SECONDS: f64 = 10.0;
+const MOST_MEMORY_BYTES: u64 = 700_000_000;
+const LEAST_ACCURACY: f64 = 0.73;
+
+#[derive(Args)]
+pub struct BenchArguments {
+    /// CSV file with the rows to learn from
+    #[arg(long, value_name = "FILE", requires = "test", required_unless_present = "data")]
+    train: Option<PathBuf>,
+    /// CSV file with the rows that are scored before and after
+    #[arg(long, value_name = "FILE", requires = "train")]
+    test: Option<PathBuf>,
+    /// Instead of two files: one that is split, 60 % to train and 30 % to test
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["train", "test"])]
+    data: Option<PathBuf>,
+    /// Name of the column that holds the texts
+    #[arg(long, value_name = "COLUMN", default_value = "text")]
+    text_column: String,
+    /// Name of the column that holds the labels
+    #[arg(long, value_name = "COLUMN", default_value = "label")]
+    label_column: String,
+    /// Base model, a GGUF file
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
+    model: PathBuf,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn bench(arguments: BenchArguments) -> anyhow::Result<()> {
+    let parts = read_parts(&arguments)?;
+    let directory = Scratch::make()?;
+    let figures = run(recipe(), &arguments.model, &parts, &directory.0)?;
+    let gflops = engine::device::matmul_gflops();
+    if arguments.json {
+        let object = json!({ "matmul_gflops": gflops, "figures": figures });
+        println!("{}", serde_json::to_string_pretty(&object)?);
+    } else {
+        println!("{}", bench_table(&figures, gflops));
+    }
+    Ok(())
+}
+
+/// Spelled out, so that the benchmark stays the same when defaults move.
+fn recipe() -> TrainSpec {
+    TrainSpec {
+        r: 16,
+        lora_alpha: 32.0,
+        lora_dropout: 0.0,
+        target_modules: TargetModule::ALL.to_vec(),
+        learning_rate: 1e-3,
+        lr_scheduler_type: LrSchedulerType::Cosine,
+        num_train_epochs: 5,
+        per_device_train_batch_size: 16,
+        gradient_accumulation_steps: 1,
+        completion_only_loss: true,
+        seed: 42,
+        ..TrainSpec::default()
+    }
+}
+
+fn read_parts(arguments: &BenchArguments) -> anyhow::Result<Parts> {
+    let read =
+        |argument, path: &Path| table::read_labelled(argument, path, &arguments.text_column, &arguments.label_column);
+    match (&arguments.train, &arguments.test, &arguments.data) {
+        (Some(train), Some(test), None) => Ok(Parts {
+            train: read("--train", train)?,
+            validation: LabelledTable::default(),
+            test: read("--test", test)?,
+        }),
+        (None, None, Some(data)) => {
+            let all = read("--data", data)?;
+            let dealt = Split::default().deal(&all.rows)?;
+            let part = |wanted| LabelledTable {
+                rows: all
+                    .rows
+                    .iter()
+                    .zip(&dealt)
+                    .filter(|(_, part)| **part == Some(wanted))
+                    .map(|(row, _)| row.clone())
+                    .collect(),
+                rejected: Vec::new(),
+            };
+            Ok(Parts { train: part(Part::Train), validation: LabelledTable::default(), test: part(Part::Test) })
+        }
+        _ => Err(Usage("Name the rows with --train and --test, or with --data.".to_string()).into()),
+    }
+}
+
+fn bench_table(figures: &TrainFigures, gflops: f64) -> String {
+    let mut table = String::new();
+    let _ = writeln!(
+        table,
+        "\n{} on {}: {} rows to train, {} to test; f32 matrix products here: {gflops:.0} GFLOP/s (768x384x2048)",
+        figures.base_model, figures.device, figures.rows.train, figures.rows.test
+    );
+    let _ = writeln!(table, "\n{:<28} {:>12} {:>12}", "", "measured", "limit");
+    let mut line = |name: &str, measured: String, limit: String, within: bool| {
+        let verdict = if within { "" } else { "  missed" };
+        let _ = writeln!(table, "{name:<28} {measured:>12} {limit:>12}{verdict}");
+    };
+    let seconds = |seconds: f64| format!("{seconds:.1} s");
+    let (training, scoring) = (figures.seconds.training, figures.after.seconds);
+    line("training", seconds(training), format!("<= {MOST_TRAIN_SECONDS:.0} s"), training <= MOST_TRAIN_SECONDS);
+    line(
+        "scoring the test rows",
+        seconds(scoring),
+        format!("<= {MOST_SCORING_SECONDS:.0} s"),
+        scoring <= MOST_SCORING_SECONDS,
+    );
+    if let Some(bytes) = figures.peak_resident_bytes {
+        let limit = format!("< {}", megabytes(MOST_MEMORY_BYTES));
+        line("peak resident memory", megabytes(bytes), limit, bytes < MOST_MEMORY_BYTES);
+    }
+    let accuracy = figures.after.accuracy;
+    line("test accuracy, after", format!("{accuracy:.3}"), format!(">= {LEAST_ACCURACY}"), accuracy >= LEAST_ACCURACY);
+    let mut plain = |name: &str, measured: String| {
+        let _ = writeln!(table, "{name:<28} {measured:>12}");
+    };
+    plain("test accuracy, before", format!("{:.3}", figures.before.accuracy));
+    plain("test macro-F1, after", format!("{:.3}", figures.after.macro_f1));
+    plain("scoring before training", seconds(figures.before.seconds));
+    plain("training rows per second", format!("{:.1}", figures.rows_per_second.training));
+    plain("loading the base", seconds(figures.seconds.loading));
+    let _ = write!(
+        table,
+        "\nThe limits are meant for two cores and 900 + 900 rows; with other files or machines they are a hint."
+    );
+    table
+}
+
+/// A folder of its own under the system's temporary one, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("ayar-bench-{}", std::process::id()));
+        std::fs::create_dir(&path).with_context(|| format!("The folder {} cannot be made", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays behind is the system's to clean up.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,76 @@
+//! `ayar evaluate`: how good an adapter is on rows with known labels, and the base without it.
+
+use crate::arguments::{DEFAULT_BASE_MODEL, adapter_folder};
+use crate::commands::classify::{open_classifier, score};
+use crate::figures::{EvaluateFigures, peak_resident_bytes};
+use crate::table;
+use anyhow::{Context, bail};
+use clap::Args;
+use domain::metrics::Evaluation;
+use engine::Classifier;
+use engine::classify::ClassifierFile;
+use std::path::PathBuf;
+use std::time::Instant;
+
+#[derive(Args)]
+pub struct EvaluateArguments {
+    /// Folder that `ayar train --out` wrote
+    #[arg(long, value_name = "DIR")]
+    adapter: PathBuf,
+    /// CSV file with texts and their true labels
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Name of the column that holds the texts
+    #[arg(long, value_name = "COLUMN")]
+    text_column: String,
+    /// Name of the column that holds the labels
+    #[arg(long, value_name = "COLUMN")]
+    label_column: String,
+    /// Base model that the adapter was trained on
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
+    model: PathBuf,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn evaluate(arguments: EvaluateArguments) -> anyhow::Result<()> {
+    let adapter = adapter_folder(&arguments.adapter)?;
+    let table = table::read_labelled("--data", &arguments.data, &arguments.text_column, &arguments.label_column)?;
+    let (base, classifier) = open_classifier(&arguments.model, &adapter)?;
+    let labels = classifier.labels().to_vec();
+    let examples = table.examples(&labels)?;
+    if examples.is_empty() {
+        bail!("{} has no usable rows.", arguments.data.display());
+    }
+    let texts: Vec<&str> = examples.iter().map(|example| example.text.as_str()).collect();
+    let truth: Vec<usize> = examples.iter().map(|example| example.label).collect();
+    let file = ClassifierFile::read(&adapter)?;
+    let plain = Classifier::base_only(base.clone(), &file.prompt_template, &labels, file.max_length)?;
+    let evaluate = |work, classifier| {
+        let began = Instant::now();
+        let predictions = score(work, classifier, &texts)?;
+        let seconds = began.elapsed().as_secs_f64();
+        anyhow::Ok(Evaluation::from_predictions(&labels, &truth, &predictions, seconds))
+    };
+    let before = evaluate("scoring, before", &plain)?;
+    let after = evaluate("scoring, after", &classifier)?;
+    let figures = EvaluateFigures {
+        adapter,
+        base_model: base.info().name.clone(),
+        device: engine::device::describe(&engine::device::choose()).name,
+        rows: texts.len(),
+        rejected: table.rejected.len(),
+        rows_per_second: texts.len() as f64 / after.seconds.max(1e-9),
+        before,
+        after,
+        labels,
+        peak_resident_bytes: peak_resident_bytes(),
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&figures).context("The figures cannot be written as JSON")?);
+    } else {
+        println!("{}", figures.to_table());
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! `ayar serve`: the web app.
+
+use crate::arguments::looked_from;
+use crate::config::ServeConfig;
+use crate::router::router;
+use crate::state::AppState;
+use anyhow::{Context, bail};
+use leptos::config::{Env, LeptosOptions};
+use service::{Service, ServiceConfig};
+use std::future::Future;
+use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// Requests that are still under way get this long when the server stops.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+pub fn serve(config: ServeConfig) -> anyhow::Result<()> {
+    require_site(&config.site_root)?;
+    require_base_model(&config.base_model)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("No threads to be had")?;
+    let outcome = runtime.block_on(run(config));
+    // A thread that still computes does not hold up the end: its run stands in the database with its checkpoint.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(config: ServeConfig) -> anyhow::Result<()> {
+    // Before the database is opened: a second server by mistake must not touch the first one's runs.
+    let listener = listen(config.addr).await?;
+    let address = listener.local_addr().context("The address that was given cannot be told")?;
+    let stop_signal = stop_signal()?;
+    let service = Service::open(ServiceConfig {
+        data_dir: config.data_dir.clone(),
+        database_url: config.database_url,
+        base_model: config.base_model,
+        sample: config.sample.is_file().then_some(config.sample),
+    })
+    .await
+    .with_context(|| format!("The data in {} cannot be opened", config.data_dir.display()))?;
+    let leptos = LeptosOptions::builder()
+        .output_name("app")
+        .site_root(config.site_root.to_string_lossy().into_owned())
+        .site_addr(address)
+        // No live reload: `cargo site` has none.
+        .env(Env::PROD)
+        .build();
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let router = router(AppState { leptos, service: service.clone() });
+    let mut server = tokio::spawn(
+        axum::serve(listener, router)
+            .with_graceful_shutdown(async {
+                let _ = stopped.await;
+            })
+            .into_future(),
+    );
+    println!("Ayar runs at http://{address}");
+    std::io::stdout().flush().context("stdout is closed")?;
+
+    tokio::select! {
+        ended = &mut server => {
+            service.shutdown().await;
+            return ended?.context("The server stopped");
+        }
+        name = stop_signal => tracing::info!("{name}: stopping; the run that trains writes a checkpoint first"),
+    }
+    service.shutdown().await;
+    let _ = stop.send(());
+    match timeout(STOP_WITHIN, server).await {
+        Ok(ended) => ended?.context("The server stopped"),
+        // Somebody holds a connection open. There is nothing to lose.
+        Err(_) => Ok(()),
+    }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
+            "Port {} on {} is in use, perhaps by another Ayar. Stop that one, or choose another port: \
+             `ayar serve --addr {}`, or set AYAR_ADDR.",
+            address.port(),
+            address.ip(),
+            SocketAddr::new(address.ip(), address.port().checked_add(1).unwrap_or(3000)),
+        ),
+        Err(error) => Err(error).with_context(|| {
+            format!("Cannot listen on {address}. Choose another address with --addr, such as 127.0.0.1:3000")
+        }),
+    }
+}
+
+/// Ends with the name of the first signal that asks the process to stop. From then on a second one ends it at once.
+fn stop_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("Signals cannot be listened for")?;
+    let mut terminate = signal(SignalKind::terminate()).context("Signals cannot be listened for")?;
+    Ok(async move {
+        let name = tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            std::process::exit(1);
+        });
+        name
+    })
+}
+
+fn require_site(site_root: &Path) -> anyhow::Result<()> {
+    for file in ["pkg/app.js", "pkg/app.wasm", "pkg/app.css"] {
+        if !site_root.join(file).is_file() {
+            bail!(
+                "The site folder {} has no {file}{}. Build it with `make site`, start from the folder of the \
+                 repository, or name another with --site-root.",
+                site_root.display(),
+                looked_from(site_root)
+            );
+        }
+    }
+    Ok(())
+}
+
+fn require_base_model(base_model: &Path) -> anyhow::Result<()> {
+    if !base_model.is_file() {
+        bail!(
+            "There is no base model at {}{}. Start from the folder of the repository, where {} lies, or name another \
+             GGUF file with --base-model.",
+            base_model.display(),
+            looked_from(base_model),
+            crate::arguments::DEFAULT_BASE_MODEL
+        );
+    }
+    Ok(())
+}

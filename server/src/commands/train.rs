@@ -1,0 +1,175 @@
+//! `ayar train`: from CSV files to an adapter, with an honest before and after.
+
+use crate::arguments::{DEFAULT_BASE_MODEL, KnobArguments, Usage, load_base};
+use crate::figures::{PhaseSeconds, RowCounts, RowsPerSecond, TrainFigures, peak_resident_bytes};
+use crate::interrupt;
+use crate::progress::Progress;
+use crate::table::{self, LabelledTable};
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use domain::dataset::{check_labels, count_labels};
+use domain::spec::TrainSpec;
+use engine::train::{TrainOutcome, TrainRequest, adapter_directory};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// In the folder of a finished run: what `--json` printed.
+const FIGURES_FILE: &str = "figures.json";
+
+#[derive(Args)]
+pub struct TrainArguments {
+    /// CSV file with the rows to learn from
+    #[arg(long, value_name = "FILE")]
+    train: PathBuf,
+    /// CSV file with the rows that are scored before and after
+    #[arg(long, value_name = "FILE")]
+    test: PathBuf,
+    /// CSV file with the rows that choose the best adapter along the way
+    #[arg(long, value_name = "FILE")]
+    validation: Option<PathBuf>,
+    /// Name of the column that holds the texts
+    #[arg(long, value_name = "COLUMN")]
+    text_column: String,
+    /// Name of the column that holds the labels
+    #[arg(long, value_name = "COLUMN")]
+    label_column: String,
+    /// Base model, a GGUF file
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
+    model: PathBuf,
+    /// Folder for checkpoints and the adapter. A run that was interrupted goes on from its checkpoint here
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Where the knobs below start from
+    #[arg(long, value_enum, default_value_t = Recipe::Notebook)]
+    recipe: Recipe,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    knobs: KnobArguments,
+}
+
+/// A set of defaults for the knobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Recipe {
+    /// The notebook's, for a base of some billion parameters
+    Notebook,
+    /// For a base of some ten million parameters on a CPU, such as the embedded one
+    SmallBase,
+}
+
+impl Recipe {
+    fn spec(self) -> TrainSpec {
+        match self {
+            Self::Notebook => TrainSpec::default(),
+            Self::SmallBase => TrainSpec::small_base(),
+        }
+    }
+}
+
+/// The rows of a run, part by part.
+pub struct Parts {
+    pub train: LabelledTable,
+    pub validation: LabelledTable,
+    pub test: LabelledTable,
+}
+
+pub fn train(arguments: TrainArguments) -> anyhow::Result<()> {
+    let spec = arguments.knobs.apply(arguments.recipe.spec())?;
+    let file = arguments.out.join(FIGURES_FILE);
+    if file.exists() {
+        return Err(Usage(format!(
+            "--out: {} holds a finished run already. Choose another folder; nothing was changed.",
+            arguments.out.display()
+        ))
+        .into());
+    }
+    let read =
+        |argument, path: &Path| table::read_labelled(argument, path, &arguments.text_column, &arguments.label_column);
+    let parts = Parts {
+        train: read("--train", &arguments.train)?,
+        validation: arguments
+            .validation
+            .as_deref()
+            .map(|path| read("--validation", path))
+            .transpose()?
+            .unwrap_or_default(),
+        test: read("--test", &arguments.test)?,
+    };
+    std::fs::create_dir_all(&arguments.out)
+        .with_context(|| format!("The folder {} cannot be made", arguments.out.display()))?;
+    let figures = run(spec, &arguments.model, &parts, &arguments.out)?;
+    let json = serde_json::to_string_pretty(&figures).context("The figures cannot be written as JSON")?;
+    table::write_aside(&file, json.as_bytes())?;
+    if arguments.json {
+        println!("{json}");
+    } else {
+        println!("{}", figures.to_table());
+    }
+    Ok(())
+}
+
+/// Trains in `directory` and tells what came of it. Ctrl-C writes a checkpoint and fails with words on how to go on.
+pub fn run(spec: TrainSpec, model: &Path, parts: &Parts, directory: &Path) -> anyhow::Result<TrainFigures> {
+    let counts = count_labels(parts.train.rows.iter().map(|row| row.label.as_str()));
+    check_labels(&counts)?;
+    let labels: Vec<String> = counts.into_iter().map(|count| count.label).collect();
+    let request = TrainRequest {
+        train: parts.train.examples(&labels)?,
+        validation: parts.validation.examples(&labels)?,
+        test: parts.test.examples(&labels)?,
+        labels,
+        spec,
+        directory: directory.to_path_buf(),
+    };
+    if request.test.is_empty() {
+        bail!("The test file has no usable rows.");
+    }
+
+    let stop = interrupt::listen();
+    let mut progress = Progress::start();
+    let began = Instant::now();
+    let base = load_base(model, request.spec.quantization)?;
+    let loading = began.elapsed().as_secs_f64();
+    let outcome = engine::train::train(&base, &request, &mut |event| {
+        progress.event(&event);
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    progress.finish();
+    let report = match outcome? {
+        TrainOutcome::Finished(report) => report,
+        TrainOutcome::Stopped { step } => {
+            bail!("Stopped at step {step}, with a checkpoint. The same command goes on from there.")
+        }
+    };
+    Ok(TrainFigures {
+        adapter: adapter_directory(directory),
+        base_model: base.info().name.clone(),
+        device: engine::device::describe(&engine::device::choose()).name,
+        rows: RowCounts {
+            train: request.train.len(),
+            validation: request.validation.len(),
+            test: request.test.len(),
+            rejected: parts.train.rejected.len() + parts.validation.rejected.len() + parts.test.rejected.len(),
+        },
+        labels: request.labels,
+        final_loss: report.final_loss,
+        steps: report.steps,
+        seconds: PhaseSeconds {
+            loading,
+            baseline: report.baseline_seconds,
+            training: report.train_seconds,
+            evaluating: report.evaluate_seconds,
+        },
+        rows_per_second: RowsPerSecond {
+            training: report.train_rows_per_second,
+            scoring: request.test.len() as f64 / report.after.seconds.max(1e-9),
+        },
+        before: report.before,
+        after: report.after,
+        peak_resident_bytes: peak_resident_bytes(),
+        spec: request.spec,
+    })
+}

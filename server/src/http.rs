@@ -1,0 +1,6 @@
+//! What the router's pages are made of besides Leptos.
+
+pub mod errors;
+pub mod events;
+pub mod guard;
+pub mod health;

@@ -1,0 +1,77 @@
+//! `GET /runs/{id}/events?after=N`: a run's events, live, over a websocket.
+//!
+//! Every message is a JSON array of `StoredEvent`, at most a thousand of them, beginning after event `N`. A viewer that
+//! was away asks for what comes after the last event it has seen, and misses nothing.
+
+use crate::http::errors::HttpError;
+use axum::body::Bytes;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use domain::run::RunId;
+use serde::Deserialize;
+use service::Service;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// Shorter than the minute after which proxies cut a silent connection.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// A viewer that does not take a message for this long is dropped; its browser comes back by itself.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Viewers have nothing to say; what is longer than a pong is not from ours.
+const LONGEST_INCOMING_BYTES: usize = 4 * 1024;
+
+#[derive(Deserialize)]
+pub struct Position {
+    #[serde(default)]
+    after: i64,
+}
+
+pub async fn events(
+    Path(run): Path<RunId>,
+    Query(position): Query<Position>,
+    State(service): State<Service>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    // An unknown run is told apart here, while there still is a status code to tell it with.
+    if let Err(error) = service.runs.get(run).await {
+        return HttpError::from(error).into_response();
+    }
+    upgrade
+        .max_message_size(LONGEST_INCOMING_BYTES)
+        .on_upgrade(move |socket| send_events(socket, service, run, position.after))
+}
+
+/// Ends when the viewer leaves or stalls, or when the feed ends.
+async fn send_events(mut socket: WebSocket, service: Service, run: RunId, after: i64) {
+    let mut watch = service.feed.watch(run, after);
+    let mut ping = interval(PING_EVERY);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let message = tokio::select! {
+            batch = watch.next() => match batch {
+                Some(events) => match serde_json::to_string(&events) {
+                    Ok(json) => Message::Text(json.into()),
+                    Err(error) => {
+                        tracing::error!(run, %error, "events cannot be written as JSON");
+                        return;
+                    }
+                },
+                None => return,
+            },
+            _ = ping.tick() => Message::Ping(Bytes::new()),
+            incoming = socket.recv() => match incoming {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => continue,
+            },
+        };
+        match timeout(SEND_TIMEOUT, socket.send(message)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => {
+                tracing::info!(run, "a viewer took no message for {} s and was dropped", SEND_TIMEOUT.as_secs());
+                return;
+            }
+        }
+    }
+}

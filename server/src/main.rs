@@ -1,0 +1,60 @@
+//! `ayar`: the process. It reads its arguments, does one thing and says how it went.
+//!
+//! Exit codes: 0 for done, 1 for a failure, 2 for arguments that cannot be used.
+
+mod arguments;
+mod commands;
+mod config;
+mod figures;
+mod http;
+mod interrupt;
+mod progress;
+mod router;
+mod state;
+mod table;
+mod telemetry;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Fine-tunes a 4-bit Llama with LoRA into a text classifier, in the browser or from the command line.
+#[derive(Parser)]
+#[command(name = "ayar", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the web app
+    Serve(config::ServeConfig),
+    /// Train a classifier from CSV files and compare it with the base
+    Train(Box<commands::train::TrainArguments>),
+    /// Measure a trained classifier on a CSV file
+    Evaluate(commands::evaluate::EvaluateArguments),
+    /// Label texts with a trained classifier
+    Classify(commands::classify::ClassifyArguments),
+    /// Measure speed and memory with a fixed recipe
+    Bench(commands::bench::BenchArguments),
+}
+
+fn main() -> ExitCode {
+    // clap ends the process itself: 0 after help, 2 for arguments it does not understand.
+    let cli = Cli::parse();
+    telemetry::start(matches!(cli.command, Command::Serve(_)));
+    let outcome = match cli.command {
+        Command::Serve(config) => commands::serve::serve(config),
+        Command::Train(arguments) => commands::train::train(*arguments),
+        Command::Evaluate(arguments) => commands::evaluate::evaluate(arguments),
+        Command::Classify(arguments) => commands::classify::classify(arguments),
+        Command::Bench(arguments) => commands::bench::bench(arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ayar: {error:#}");
+            if error.is::<arguments::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What every handler can get at.
+
+use axum::extract::FromRef;
+use leptos::config::LeptosOptions;
+use service::Service;
+
+#[derive(Clone, FromRef)]
+pub struct AppState {
+    pub leptos: LeptosOptions,
+    pub service: Service,
+}

@@ -1,0 +1,11 @@
+//! The log: on stderr, so that stdout holds nothing but answers.
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts the log. `AYAR_LOG` says what is let through, in the words of tracing's `EnvFilter`; without it the server
+/// tells what happens and the other commands, which have a progress bar, only what goes wrong.
+pub fn start(serving: bool) {
+    let default = if serving { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_env("AYAR_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,221 @@
+//! The program as people and scripts meet it: exit codes, what stands on stdout, what a stop leaves behind.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const POSITIVE: [&str; 4] = ["Profit rose by", "Sales grew by", "Orders jumped by", "The dividend was raised by"];
+const NEGATIVE: [&str; 4] = ["Profit fell by", "Sales shrank by", "Orders dropped by", "The dividend was cut by"];
+
+fn base_model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/base/tohum-16m.gguf")
+}
+
+fn ayar(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ayar"));
+    command.args(arguments).stdin(Stdio::null()).env("AYAR_BASE_MODEL", base_model());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    ayar(arguments).output().unwrap()
+}
+
+/// Exit code and everything that was said.
+fn outcome(arguments: &[&str]) -> (i32, String) {
+    let output = run(arguments);
+    (output.status.code().unwrap(), stdout(&output) + &stderr(&output))
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn path(folder: &TempDir, name: &str) -> String {
+    folder.path().join(name).to_str().unwrap().to_string()
+}
+
+/// A file of `rows` rows in two labels that are easy to tell apart.
+fn write_rows(path: &str, rows: usize) {
+    let mut csv = "text,label\n".to_string();
+    for row in 0..rows {
+        let (beginnings, label) = if row % 2 == 0 { (POSITIVE, "up") } else { (NEGATIVE, "down") };
+        csv += &format!("\"{} {} percent, the company said\",{label}\n", beginnings[row / 2 % 4], row % 90 + 2);
+    }
+    fs::write(path, csv).unwrap();
+}
+
+fn folder_with_rows(train: usize, test: usize) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_rows(&path(&folder, "train.csv"), train);
+    write_rows(&path(&folder, "test.csv"), test);
+    folder
+}
+
+fn train_arguments(folder: &TempDir, more: &[&str]) -> Vec<String> {
+    let (train, test, out) = (path(folder, "train.csv"), path(folder, "test.csv"), path(folder, "out"));
+    let fixed = ["train", "--train", &train, "--test", &test, "--text-column", "text", "--label-column", "label"];
+    let rest = ["--out", &out, "--recipe", "small-base"];
+    fixed.iter().chain(&rest).chain(more).map(ToString::to_string).collect()
+}
+
+fn as_strs(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn arguments_that_cannot_be_used_end_with_2_and_say_which() {
+    let folder = folder_with_rows(8, 4);
+    for (more, words) in [
+        (&["--r", "0"][..], "LoRA rank"),
+        (&["--learning-rate", "fast"], "Learning rate"),
+        (&["--prompt_template", "no place for the text"], "{text}"),
+        (&["--model", "nowhere.gguf"], "nowhere.gguf does not exist"),
+        (&["--validation", "nowhere.csv"], "nowhere.csv does not exist"),
+        (&["--no-such-knob", "1"], "--no-such-knob"),
+    ] {
+        let (code, said) = outcome(&as_strs(&train_arguments(&folder, more)));
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!(outcome(&["train"]).0, 2);
+    assert_eq!(outcome(&[]).0, 2);
+    assert_eq!(outcome(&["classify", "--adapter", "nowhere", "--text", "a"]).0, 2);
+    assert_eq!(outcome(&["--help"]).0, 0);
+    assert_eq!(outcome(&["--version"]).0, 0);
+    assert!(!folder.path().join("out").exists());
+}
+
+#[test]
+fn files_that_cannot_be_used_end_with_1_and_say_why() {
+    let folder = folder_with_rows(8, 4);
+    let broken = path(&folder, "broken.gguf");
+    fs::write(&broken, b"GGUF and then nothing of use").unwrap();
+    let (code, said) = outcome(&as_strs(&train_arguments(&folder, &["--model", &broken])));
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("broken.gguf"), "{said}");
+
+    fs::write(path(&folder, "train.csv"), "text,label\none,same\ntwo,same\n").unwrap();
+    let (code, said) = outcome(&as_strs(&train_arguments(&folder, &[])));
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("at least two different labels"), "{said}");
+
+    fs::write(path(&folder, "train.csv"), b"\x89PNG\r\n\x1a\n\0\0").unwrap();
+    let (code, said) = outcome(&as_strs(&train_arguments(&folder, &[])));
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("train.csv") && said.contains("PNG"), "{said}");
+}
+
+#[test]
+fn train_evaluate_classify() {
+    let folder = folder_with_rows(64, 32);
+    let arguments = train_arguments(&folder, &["--num-train-epochs", "2", "--json"]);
+    let output = run(&as_strs(&arguments));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let figures: Value = serde_json::from_str(&stdout(&output)).expect("one JSON object on stdout");
+    assert_eq!(figures["rows"]["test"], 32);
+    assert_eq!(figures["steps"], 8);
+    assert_eq!(figures["spec"]["num_train_epochs"], 2);
+    assert!(figures["after"]["accuracy"].as_f64() >= figures["before"]["accuracy"].as_f64(), "{figures}");
+    assert!(figures["seconds"]["training"].as_f64() > Some(0.0));
+    assert!(stderr(&output).contains("training: "), "plain lines where there is no terminal: {}", stderr(&output));
+
+    // A finished run is not trained over.
+    let (code, said) = outcome(&as_strs(&arguments));
+    assert_eq!(code, 2);
+    assert!(said.contains("finished run"), "{said}");
+
+    // The same numbers again, from the folder that the run left.
+    let (adapter, test) = (path(&folder, "out"), path(&folder, "test.csv"));
+    let columns = ["--text-column", "text", "--label-column", "label"];
+    let evaluate = [&["evaluate", "--adapter", &adapter, "--data", &test, "--json"][..], &columns].concat();
+    let output = run(&evaluate);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let evaluated: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    for moment in ["before", "after"] {
+        assert_eq!(evaluated[moment]["confusion"], figures[moment]["confusion"], "{moment}");
+        assert_eq!(evaluated[moment]["log_loss"], figures[moment]["log_loss"], "{moment}");
+    }
+
+    let texts = ["--text", "Profit rose by 9 percent", "Sales shrank by 9 percent"];
+    let classify = [&["classify", "--adapter", &adapter, "--json"][..], &texts].concat();
+    let output = run(&classify);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let answers: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let probabilities = answers["predictions"][0]["probabilities"].as_object().unwrap();
+    let sum: f64 = probabilities.values().map(|p| p.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-5, "{answers}");
+
+    // One answer per line, in order; what stood at OUT is replaced.
+    let (input, out) = (path(&folder, "new.csv"), path(&folder, "answers.csv"));
+    fs::write(&input, "text\n\"One, with a comma\"\n\nTwo\n").unwrap();
+    fs::write(&out, "old").unwrap();
+    let output = run(&["classify", "--adapter", &adapter, "--file", &input, "--out", &out]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let answers = fs::read_to_string(&out).unwrap();
+    let lines: Vec<&str> = answers.lines().collect();
+    assert_eq!(lines.len(), 3, "{answers}");
+    assert!(lines[0].starts_with("line,text,label,probability,p("), "{answers}");
+    assert!(lines[1].starts_with("2,\"One, with a comma\",") && lines[2].starts_with("4,Two,"), "{answers}");
+}
+
+/// Ctrl-C writes a checkpoint, and kill -9 leaves the last one: the same command then reaches the figures of a run that
+/// was never disturbed.
+#[test]
+fn an_interrupted_run_ends_where_an_undisturbed_one_does() {
+    let more = ["--num_train_epochs", "6", "--save_steps", "2", "--lora_dropout", "0.1", "--json"];
+    let undisturbed = folder_with_rows(64, 16);
+    let output = run(&as_strs(&train_arguments(&undisturbed, &more)));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let wanted: Value = serde_json::from_str(&stdout(&output)).unwrap();
+
+    let folder = folder_with_rows(64, 16);
+    let arguments = train_arguments(&folder, &more);
+    for signal in ["-INT", "-KILL"] {
+        let mut child = ayar(&as_strs(&arguments)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let began = Instant::now();
+        let seen = checkpoints(&folder);
+        // Until this process has written a checkpoint of its own.
+        while checkpoints(&folder) == seen && child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < Duration::from_secs(120), "no checkpoint in {}", folder.path().display());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        let status = child.wait().unwrap();
+        assert!(!status.success());
+        if signal == "-INT" {
+            assert_eq!(status.code(), Some(1));
+        }
+    }
+    let output = run(&as_strs(&arguments));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("going on from"), "{}", stderr(&output));
+    let reached: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(reached["final_loss"], wanted["final_loss"]);
+    assert_eq!(reached["after"]["log_loss"], wanted["after"]["log_loss"]);
+}
+
+/// Names and times of everything in the run's folder.
+fn checkpoints(folder: &TempDir) -> Vec<(PathBuf, Option<std::time::SystemTime>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.path().join("out")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().contains("checkpoint") {
+                found.push((path, entry.metadata().and_then(|known| known.modified()).ok()));
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,316 @@
+//! The history of each run: stored first, then told to those who watch.
+//!
+//! The table is the truth. A watcher subscribes first and then reads what it has not seen, so that nothing falls between
+//! the two; what then comes live is taken only if it is the very next event. Anything else (too slow and overtaken, two
+//! writers at once) sends it back to the table. So a watcher sees every event once and in order, however it is
+//! disturbed.
+
+use crate::Clock;
+use crate::db::{Database, json_column, to_json};
+use crate::error::Result;
+use domain::run::{RunEvent, RunId, StoredEvent};
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row, Transaction};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
+
+/// Most events that a watcher is given at once.
+pub const BATCH: usize = 1000;
+/// Events that wait for a slow watcher before it has to go back to the table.
+const WAITING: usize = 1024;
+
+/// Recording and watching. Clones share everything.
+#[derive(Clone)]
+pub struct Feed {
+    db: Database,
+    clock: Clock,
+    /// Who watches which run; `None` once the feed is closed.
+    watchers: Arc<Mutex<Option<Watchers>>>,
+}
+
+type Watchers = HashMap<RunId, broadcast::Sender<StoredEvent>>;
+
+/// One viewer's place in a run's history.
+pub struct Watch {
+    db: Database,
+    run: RunId,
+    /// The last event that was given out.
+    seen: i64,
+    live: broadcast::Receiver<StoredEvent>,
+    /// The table may hold events that have not been given out.
+    is_behind: bool,
+}
+
+impl Feed {
+    pub(crate) fn new(db: Database, clock: Clock) -> Self {
+        Self { db, clock, watchers: Arc::new(Mutex::new(Some(HashMap::new()))) }
+    }
+
+    /// Stores an event and tells it to those who watch.
+    pub async fn record(&self, run: RunId, event: RunEvent) -> Result<StoredEvent> {
+        let mut transaction = self.db.begin_write().await?;
+        let stored = self.insert(&mut transaction, run, (self.clock)(), event).await?;
+        transaction.commit().await?;
+        self.announce(run, std::slice::from_ref(&stored));
+        Ok(stored)
+    }
+
+    /// Stores an event as part of a larger change. The transaction holds the write lock, so the number after the last
+    /// one is free. To be announced once the transaction is through.
+    pub(crate) async fn insert(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        run: RunId,
+        at_ms: i64,
+        event: RunEvent,
+    ) -> Result<StoredEvent> {
+        let row = sqlx::query(
+            "INSERT INTO run_events (run_id, seq, at_ms, event) SELECT $1, COALESCE(MAX(seq), 0) + 1, $2, $3 \
+             FROM run_events WHERE run_id = $1 RETURNING seq",
+        )
+        .bind(run)
+        .bind(at_ms)
+        .bind(to_json(&event)?)
+        .fetch_all(&mut **transaction)
+        .await?
+        .pop()
+        .ok_or(sqlx::Error::RowNotFound)?;
+        Ok(StoredEvent { seq: row.try_get("seq")?, at_ms, event })
+    }
+
+    /// Hurries events that are stored to those who watch.
+    pub(crate) fn announce(&self, run: RunId, events: &[StoredEvent]) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(watchers) = watchers.as_mut() else { return };
+        let Some(sender) = watchers.get(&run) else { return };
+        for event in events {
+            if sender.send(event.clone()).is_err() {
+                // The last watcher has gone.
+                watchers.remove(&run);
+                return;
+            }
+        }
+    }
+
+    /// Watches a run from the event after number `after` on; 0 for all of them.
+    pub fn watch(&self, run: RunId, after: i64) -> Watch {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = match watchers.as_mut() {
+            Some(watchers) => {
+                // Runs that nobody watches any more need no place.
+                watchers.retain(|_, sender| sender.receiver_count() > 0);
+                watchers.entry(run).or_insert_with(|| broadcast::channel(WAITING).0).subscribe()
+            }
+            // Its sender is gone at once: the watcher reads the table to its end and is through.
+            None => broadcast::channel(1).1,
+        };
+        Watch { db: self.db.clone(), run, seen: after.max(0), live, is_behind: true }
+    }
+
+    /// All events of a run so far.
+    pub(crate) async fn history(&self, run: RunId) -> Result<Vec<StoredEvent>> {
+        let rows = sqlx::query("SELECT seq, at_ms, event FROM run_events WHERE run_id = $1 ORDER BY seq")
+            .bind(run)
+            .fetch_all(&self.db.pool)
+            .await?;
+        rows.iter().map(event_from).collect()
+    }
+
+    /// Lets every watcher go once it has seen what is stored.
+    pub(crate) fn close(&self) {
+        *self.watchers.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Watch {
+    /// The next events, at least one and at most [`BATCH`]; waits until there are some. `None`: the service stops, or
+    /// the table could not be read, which the log tells. Giving up the waiting loses nothing.
+    pub async fn next(&mut self) -> Option<Vec<StoredEvent>> {
+        loop {
+            if self.is_behind {
+                match self.read_table().await {
+                    Ok(events) if events.is_empty() => self.is_behind = false,
+                    Ok(events) => {
+                        self.is_behind = events.len() == BATCH;
+                        return self.give_out(events);
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, run = self.run, "a run's events could not be read");
+                        return None;
+                    }
+                }
+            }
+            let mut events = Vec::new();
+            match self.live.recv().await {
+                Ok(event) => self.take_live(event, &mut events),
+                Err(RecvError::Lagged(_)) => self.is_behind = true,
+                Err(RecvError::Closed) => return self.read_to_the_end().await,
+            }
+            while !self.is_behind && events.len() < BATCH {
+                match self.live.try_recv() {
+                    Ok(event) => self.take_live(event, &mut events),
+                    Err(TryRecvError::Lagged(_)) => self.is_behind = true,
+                    // If it is closed, the next call finds that out.
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+            if !events.is_empty() {
+                return Some(events);
+            }
+        }
+    }
+
+    fn take_live(&mut self, event: StoredEvent, events: &mut Vec<StoredEvent>) {
+        if event.seq <= self.seen {
+            return;
+        }
+        if event.seq > self.seen + 1 {
+            // One in between has not come; the table has it.
+            self.is_behind = true;
+            return;
+        }
+        self.seen = event.seq;
+        events.push(event);
+    }
+
+    fn give_out(&mut self, events: Vec<StoredEvent>) -> Option<Vec<StoredEvent>> {
+        self.seen = events.last()?.seq;
+        Some(events)
+    }
+
+    async fn read_to_the_end(&mut self) -> Option<Vec<StoredEvent>> {
+        // The database may be closed by now, too; then this is the end as well.
+        let events = self.read_table().await.ok()?;
+        self.give_out(events)
+    }
+
+    async fn read_table(&self) -> Result<Vec<StoredEvent>> {
+        let rows = sqlx::query(
+            "SELECT seq, at_ms, event FROM run_events WHERE run_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+        )
+        .bind(self.run)
+        .bind(self.seen)
+        .bind(BATCH as i64)
+        .fetch_all(&self.db.pool)
+        .await?;
+        rows.iter().map(event_from).collect()
+    }
+}
+
+fn event_from(row: &AnyRow) -> Result<StoredEvent> {
+    Ok(StoredEvent { seq: row.try_get("seq")?, at_ms: row.try_get("at_ms")?, event: json_column(row, "event")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{database, insert_run};
+    use domain::run::{LogLevel, RunStatus};
+
+    fn event(number: usize) -> RunEvent {
+        RunEvent::Log { level: LogLevel::Info, message: number.to_string() }
+    }
+
+    async fn feed() -> (tempfile::TempDir, Feed) {
+        let (folder, database) = database().await;
+        insert_run(&database, 1, RunStatus::Running).await.unwrap();
+        (folder, Feed::new(database, || 7))
+    }
+
+    /// Takes events until there are so many, and sees to it that none is missing, double or out of order.
+    async fn take(watch: &mut Watch, after: i64, count: usize) {
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            let events = watch.next().await.expect("the feed is open");
+            assert!(!events.is_empty() && events.len() <= BATCH);
+            seen.extend(events.into_iter().map(|event| event.seq));
+        }
+        assert_eq!(seen, (after + 1..=after + count as i64).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_gap_and_no_double_while_several_record() {
+        const WRITERS: usize = 4;
+        const EACH: usize = 150;
+        let (_folder, feed) = feed().await;
+        let mut tasks = Vec::new();
+        for writer in 0..WRITERS {
+            let feed = feed.clone();
+            tasks.push(tokio::spawn(async move {
+                for number in 0..EACH {
+                    feed.record(1, event(writer * EACH + number)).await.unwrap();
+                }
+            }));
+        }
+        // Watchers come while events do, and begin at different places.
+        for after in [0, 5, 40] {
+            let feed = feed.clone();
+            tasks.push(tokio::spawn(async move {
+                take(&mut feed.watch(1, after), after, WRITERS * EACH - after as usize).await;
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(feed.history(1).await.unwrap().len(), WRITERS * EACH);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_watcher_that_was_overtaken_reads_the_table_again() {
+        let (_folder, feed) = feed().await;
+        let mut watch = feed.watch(1, 0);
+        feed.record(1, event(0)).await.unwrap();
+        take(&mut watch, 0, 1).await;
+        // More than wait for it, and more than one batch.
+        let count = WAITING + BATCH + 10;
+        let mut transaction = feed.db.begin_write().await.unwrap();
+        let mut stored = Vec::new();
+        for number in 0..count {
+            stored.push(feed.insert(&mut transaction, 1, 7, event(number)).await.unwrap());
+        }
+        transaction.commit().await.unwrap();
+        feed.announce(1, &stored);
+        take(&mut watch, 1, count).await;
+        // And live again.
+        feed.record(1, event(0)).await.unwrap();
+        take(&mut watch, 1 + count as i64, 1).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn events_told_out_of_order_come_in_order() {
+        let (_folder, feed) = feed().await;
+        let mut watch = feed.watch(1, 0);
+        assert!(feed.history(1).await.unwrap().is_empty());
+        let mut stored = Vec::new();
+        for number in 0..3 {
+            let mut transaction = feed.db.begin_write().await.unwrap();
+            stored.push(feed.insert(&mut transaction, 1, 7, event(number)).await.unwrap());
+            transaction.commit().await.unwrap();
+        }
+        for place in [2, 0, 1, 0] {
+            feed.announce(1, &stored[place..=place]);
+        }
+        take(&mut watch, 0, 3).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn when_the_feed_closes_watchers_see_the_rest_and_then_the_end() {
+        let (_folder, feed) = feed().await;
+        let mut watch = feed.watch(1, 0);
+        feed.record(1, event(0)).await.unwrap();
+        feed.close();
+        feed.record(1, event(1)).await.unwrap();
+        take(&mut watch, 0, 2).await;
+        assert_eq!(watch.next().await, None);
+        let mut late = feed.watch(1, 1);
+        take(&mut late, 1, 1).await;
+        assert_eq!(late.next().await, None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_is_not_there_has_no_history() {
+        let (_folder, feed) = feed().await;
+        assert!(feed.record(2, event(0)).await.is_err());
+    }
+}

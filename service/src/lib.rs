@@ -1,0 +1,202 @@
+//! What Ayar does: takes in datasets, runs fine-tunings one after the other, tells those who watch, and classifies.
+//!
+//! Everything durable is in the database and under the data folder; a process that dies loses nothing but the work
+//! since the last checkpoint. No HTTP here, no pixels, no tensors.
+
+pub mod classifiers;
+pub mod datasets;
+mod db;
+pub mod error;
+pub mod feed;
+mod files;
+pub mod models;
+pub mod runs;
+#[cfg(test)]
+mod test_support;
+mod worker;
+
+pub use classifiers::Classifiers;
+pub use datasets::{Datasets, Upload};
+pub use error::ServiceError;
+pub use feed::{Feed, Watch};
+pub use models::Models;
+pub use runs::Runs;
+
+use crate::db::Database;
+use crate::error::Result;
+use crate::files::Files;
+use crate::runs::RunsParts;
+use crate::worker::StopSignal;
+use domain::error::UserError;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::io::AsyncReadExt;
+
+/// Tells milliseconds since 1970, UTC.
+pub type Clock = fn() -> i64;
+
+/// Where things are.
+#[derive(Clone, Debug)]
+pub struct ServiceConfig {
+    /// Uploads, datasets, runs and, unless a URL says otherwise, the database.
+    pub data_dir: PathBuf,
+    /// Such as `sqlite:///var/lib/ayar/ayar.db?mode=rwc`. Without it, `ayar.db` in the data folder.
+    pub database_url: Option<String>,
+    /// A GGUF file.
+    pub base_model: PathBuf,
+    /// A CSV file that becomes a dataset on the first start.
+    pub sample: Option<PathBuf>,
+}
+
+/// All of it. Clones share everything; when the last one is dropped, the worker stops at its next event.
+#[derive(Clone)]
+pub struct Service {
+    pub datasets: Datasets,
+    pub runs: Runs,
+    pub feed: Feed,
+    pub classifiers: Classifiers,
+    pub models: Models,
+    life: Arc<Life>,
+}
+
+/// What ends with the service.
+struct Life {
+    db: Database,
+    feed: Feed,
+    runs: Runs,
+    stop: StopSignal,
+    worker: Mutex<Option<JoinHandle<()>>>,
+    /// Keeps other processes out of the data folder.
+    lock: Mutex<Option<File>>,
+}
+
+const SAMPLE_NAME: &str = "Sample: financial headlines";
+/// The fact that the sample has been imported, so that it does not come back once it has been deleted.
+const SAMPLE_DONE: &str = "sample_imported";
+
+impl Service {
+    /// Opens the data folder, puts runs that were cut off back into the queue and starts the worker. To be called
+    /// within a multi-threaded tokio runtime, which must outlive the service.
+    ///
+    /// # Errors
+    /// Another process uses the folder, the database or the base model cannot be opened, the disk does not do as told.
+    pub async fn open(config: ServiceConfig) -> Result<Self> {
+        Self::open_with_clock(config, system_clock).await
+    }
+
+    /// As [`Service::open`], by another clock.
+    pub async fn open_with_clock(config: ServiceConfig, clock: Clock) -> Result<Self> {
+        let files = Files::open(&config.data_dir)?;
+        let lock = lock_folder(&files)?;
+        let db = Database::open(config.database_url.as_deref(), &files.database()).await?;
+        let base_model = config.base_model.clone();
+        let models = datasets::blocking(move || Models::open(&base_model)).await?;
+
+        let datasets = Datasets::new(db.clone(), files.clone(), clock);
+        let feed = Feed::new(db.clone(), clock);
+        let parts = RunsParts {
+            db: db.clone(),
+            files,
+            feed: feed.clone(),
+            datasets: datasets.clone(),
+            models: models.clone(),
+            clock,
+        };
+        let runs = Runs::new(parts);
+        datasets.sweep().await?;
+        runs.recover().await?;
+        if let Some(sample) = config.sample
+            && db.fact(SAMPLE_DONE).await?.is_none()
+        {
+            // A sample that cannot be read is no reason not to start.
+            match import_sample(&datasets, &sample).await {
+                Ok(()) => db.set_fact(SAMPLE_DONE, "yes").await?,
+                Err(error) => tracing::warn!(%error, "the sample {} was not imported", sample.display()),
+            }
+        }
+
+        let stop = StopSignal::default();
+        let worker = worker::start(runs.clone(), models.clone(), stop.clone())?;
+        let life = Life {
+            db,
+            feed: feed.clone(),
+            runs: runs.clone(),
+            stop,
+            worker: Mutex::new(Some(worker)),
+            lock: Mutex::new(Some(lock)),
+        };
+        let classifiers = Classifiers::start(runs.clone(), models.clone())?;
+        Ok(Self { datasets, runs, feed, classifiers, models, life: Arc::new(life) })
+    }
+
+    /// Stops: the running run writes a checkpoint and goes back into the queue, watchers are let go, the database is
+    /// closed. Returns when all that is done. Nothing else works afterwards.
+    pub async fn shutdown(&self) {
+        self.life.ask_worker_to_stop();
+        let worker = self.life.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(worker) = worker {
+            let joined = tokio::task::spawn_blocking(move || worker.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the worker ended in a panic");
+            }
+        }
+        self.feed.close();
+        self.life.db.pool.close().await;
+        self.life.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Life {
+    fn ask_worker_to_stop(&self) {
+        self.stop.ask();
+        self.runs.queued.notify_one();
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.ask_worker_to_stop();
+        self.feed.close();
+    }
+}
+
+fn lock_folder(files: &Files) -> Result<File> {
+    let path = files.lock();
+    let file = File::create(&path).map_err(|error| ServiceError::io(&path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(UserError::conflict(format!(
+            "The data folder {} is in use by another Ayar. Stop that one, or choose another folder.",
+            files.root().display()
+        ))
+        .into()),
+        Err(TryLockError::Error(error)) => Err(ServiceError::io(&path, error)),
+    }
+}
+
+/// By the same way that a person's file takes.
+async fn import_sample(datasets: &Datasets, path: &Path) -> Result<()> {
+    let io = |error| ServiceError::io(path, error);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut file = tokio::fs::File::open(path).await.map_err(io)?;
+    let mut upload = datasets.begin_upload(&name).await?;
+    let mut bytes = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut bytes).await.map_err(io)?;
+        if read == 0 {
+            break;
+        }
+        upload.write(&bytes[..read]).await?;
+    }
+    let preview = upload.finish().await?;
+    datasets.import(&preview.upload, SAMPLE_NAME, preview.proposal).await?;
+    Ok(())
+}
+
+fn system_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,523 @@
+//! Runs: starting, stopping and showing them. This is the only file that writes `runs.status`; every change of it goes
+//! through [`RunStatus::after`], is guarded by the status it starts from, and stands in the run's history.
+
+mod deal;
+#[cfg(test)]
+mod tests;
+
+use crate::Clock;
+use crate::datasets::{Datasets, blocking};
+use crate::db::{Database, json_column, to_json};
+use crate::error::{Result, ServiceError};
+use crate::feed::Feed;
+use crate::files::Files;
+use crate::models::Models;
+use domain::dataset::{DatasetId, Row};
+use domain::error::UserError;
+use domain::model::{Estimate, PromptPreview};
+use domain::run::{
+    LogLevel, Moment, NewRun, RunAction, RunDetail, RunEvent, RunId, RunPicture, RunStatus, RunSummary, StoredEvent,
+    TestRow,
+};
+use domain::spec::TrainSpec;
+use engine::train::{Example, TrainRequest};
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row as _, Transaction};
+use std::io::BufRead;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+use deal::deal;
+
+/// Longest name of a run, in characters.
+const MAX_NAME_CHARS: usize = 200;
+/// Rows of a part that an estimate looks at; of more it takes every n-th and multiplies.
+const ESTIMATED_ROWS: usize = 5000;
+
+/// Clones share everything.
+#[derive(Clone)]
+pub struct Runs {
+    db: Database,
+    files: Files,
+    feed: Feed,
+    datasets: Datasets,
+    models: Models,
+    pub(crate) clock: Clock,
+    /// Wakes the worker when a run has been queued.
+    pub(crate) queued: Arc<Notify>,
+}
+
+/// What [`Runs`] is made of.
+pub(crate) struct RunsParts {
+    pub db: Database,
+    pub files: Files,
+    pub feed: Feed,
+    pub datasets: Datasets,
+    pub models: Models,
+    pub clock: Clock,
+}
+
+/// A run that the worker has taken from the queue.
+pub(crate) struct Claimed {
+    pub id: RunId,
+    /// An error if it does not read back: that must fail the run and not hold up the queue.
+    pub request: Result<NewRun>,
+    /// Share of training done by an earlier attempt.
+    pub progress: f64,
+}
+
+/// A finished run, as far as a classifier needs it.
+pub(crate) struct FinishedRun {
+    pub spec: TrainSpec,
+    pub labels: Vec<String>,
+    pub directory: PathBuf,
+}
+
+const SUMMARY: &str = "SELECT r.*, d.name AS dataset_name, (SELECT COUNT(*) FROM runs q WHERE q.status IN ('running', \
+                       'cancelling') OR (q.status = 'queued' AND q.queue_order < r.queue_order)) AS ahead \
+                       FROM runs r JOIN datasets d ON d.id = r.dataset_id WHERE r.id = $1 OR $1 = 0 \
+                       ORDER BY r.id DESC";
+
+impl Runs {
+    pub(crate) fn new(parts: RunsParts) -> Self {
+        let RunsParts { db, files, feed, datasets, models, clock } = parts;
+        Self { db, files, feed, datasets, models, clock, queued: Arc::new(Notify::new()) }
+    }
+
+    /// Checks what is asked for and puts it at the end of the queue.
+    ///
+    /// # Errors
+    /// A setting out of range, no such dataset, or a split that does not fit its rows.
+    pub async fn start(&self, new: NewRun) -> Result<RunId> {
+        new.spec.check()?;
+        self.models.check_present()?;
+        let dealt = deal(&self.datasets, &new).await?;
+        let id = self.db.next_number("run").await?;
+        let queue_order = self.db.next_number("queue").await?;
+        let new = NewRun { name: run_name(&new.name, id), ..new };
+        let now = (self.clock)();
+
+        let mut transaction = self.db.begin_write().await?;
+        sqlx::query(
+            "INSERT INTO runs (id, name, status, queue_order, dataset_id, base_model, request, labels, train_rows, \
+             validation_rows, test_rows, progress, created_at_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0.0, $12)",
+        )
+        .bind(id)
+        .bind(&new.name)
+        .bind(RunStatus::Queued.as_str())
+        .bind(queue_order)
+        .bind(new.dataset_id)
+        .bind(self.models.info().name)
+        .bind(to_json(&new)?)
+        .bind(to_json(&dealt.labels)?)
+        .bind(dealt.train.len() as i64)
+        .bind(dealt.validation.len() as i64)
+        .bind(dealt.test.len() as i64)
+        .bind(now)
+        .execute(&mut *transaction)
+        .await?;
+        let mut events = vec![RunEvent::Status { status: RunStatus::Queued, message: None }];
+        if dealt.test_rows_known > 0 {
+            events.push(log(
+                LogLevel::Warning,
+                format!(
+                    "{} of the {} test texts are among the training or validation texts, too; the result will look \
+                     better than it is.",
+                    dealt.test_rows_known,
+                    dealt.test.len()
+                ),
+            ));
+        }
+        let stored = self.insert_all(&mut transaction, id, now, events).await?;
+        transaction.commit().await?;
+        self.feed.announce(id, &stored);
+        self.queued.notify_one();
+        Ok(id)
+    }
+
+    /// All runs, the newest first.
+    pub async fn list(&self) -> Result<Vec<RunSummary>> {
+        let rows = sqlx::query(SUMMARY).bind(0_i64).fetch_all(&self.db.pool).await?;
+        rows.iter().map(summary_from).collect()
+    }
+
+    pub async fn get(&self, id: RunId) -> Result<RunDetail> {
+        let row = self.row(id).await?;
+        let summary = summary_from(&row)?;
+        let request: NewRun = json_column(&row, "request")?;
+        let directory = self.files.run(id);
+        let can_resume = summary.status.after(RunAction::Resume).is_some();
+        let resumable = can_resume && blocking(move || Ok(engine::train::has_checkpoint(&directory))).await?;
+        Ok(RunDetail {
+            summary,
+            spec: request.spec,
+            split: request.split,
+            train_rows: count(&row, "train_rows")?,
+            validation_rows: count(&row, "validation_rows")?,
+            test_rows: count(&row, "test_rows")?,
+            resumable,
+        })
+    }
+
+    /// What the run's events so far add up to.
+    pub async fn picture(&self, id: RunId) -> Result<RunPicture> {
+        self.row(id).await?;
+        Ok(RunPicture::from_events(&self.feed.history(id).await?))
+    }
+
+    /// Asks for a stop. A queued run is cancelled at once; a running one writes a checkpoint first.
+    pub async fn cancel(&self, id: RunId) -> Result<()> {
+        self.transition(id, RunAction::RequestCancel, None, None).await?;
+        Ok(())
+    }
+
+    /// Puts a cancelled or failed run back at the end of the queue. It goes on from its checkpoint, if it has one.
+    pub async fn resume(&self, id: RunId) -> Result<()> {
+        self.models.check_present()?;
+        let detail = self.get(id).await?;
+        let queue_order = self.db.next_number("queue").await?;
+        let what = if detail.resumable {
+            "Resumed: training goes on from the last checkpoint."
+        } else {
+            "Resumed: there is no checkpoint yet, so the run begins anew."
+        };
+        // Ahead of the change of status: the worker may take it up the moment it is queued.
+        sqlx::query("UPDATE runs SET queue_order = $2 WHERE id = $1 AND status IN ($3, $4)")
+            .bind(id)
+            .bind(queue_order)
+            .bind(RunStatus::Cancelled.as_str())
+            .bind(RunStatus::Failed.as_str())
+            .execute(&self.db.pool)
+            .await?;
+        self.transition(id, RunAction::Resume, Some(log(LogLevel::Info, what)), None).await?;
+        self.queued.notify_one();
+        Ok(())
+    }
+
+    /// A row of the dataset as the model will see it. `row` counts from 0 and goes round at the end.
+    pub async fn preview(&self, dataset: DatasetId, spec: &TrainSpec, row: u64) -> Result<(Row, PromptPreview)> {
+        spec.check()?;
+        let summary = self.datasets.get(dataset).await?;
+        let row = self.datasets.row(dataset, row % summary.rows.max(1)).await?;
+        let labels: Vec<String> = summary.labels.into_iter().map(|count| count.label).collect();
+        let label = labels.iter().position(|label| *label == row.label).unwrap_or_default();
+        let example = Example { text: row.text.clone(), label };
+        let (models, spec) = (self.models.clone(), spec.clone());
+        let preview = blocking(move || Ok(engine::train::preview(&models.any(), &spec, &labels, &example)?)).await?;
+        Ok((row, preview))
+    }
+
+    /// Time, memory and numbers of a run that has not been started.
+    pub async fn estimate(&self, new: &NewRun) -> Result<Estimate> {
+        new.spec.check()?;
+        let request = deal(&self.datasets, new).await?.into_request(new, self.files.run(0));
+        let models = self.models.clone();
+        blocking(move || {
+            let base = models.load(request.spec.quantization)?;
+            estimate_from_sample(&base, request)
+        })
+        .await
+    }
+
+    /// The test rows with the answers before and after. Empty while the run has not come to its end.
+    pub async fn predictions(&self, id: RunId) -> Result<Vec<TestRow>> {
+        self.row(id).await?;
+        let path = self.files.predictions(id);
+        blocking(move || {
+            let file = match std::fs::File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) => return Err(ServiceError::io(&path, error)),
+            };
+            std::io::BufReader::new(file)
+                .lines()
+                .map(|line| {
+                    let line = line.map_err(|error| ServiceError::io(&path, error))?;
+                    serde_json::from_str(&line).map_err(|error| ServiceError::stored("predictions", error))
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// # Errors
+    /// The run has not finished, so there is nothing to classify with.
+    pub(crate) async fn finished(&self, id: RunId) -> Result<FinishedRun> {
+        let row = self.row(id).await?;
+        let name: String = row.try_get("name")?;
+        let status = status_from(&row)?;
+        if status != RunStatus::Finished {
+            return Err(UserError::conflict(format!(
+                "Run \"{name}\" is {}; only a finished run can classify.",
+                status.as_str()
+            ))
+            .into());
+        }
+        let request: NewRun = json_column(&row, "request")?;
+        Ok(FinishedRun { spec: request.spec, labels: json_column(&row, "labels")?, directory: self.files.run(id) })
+    }
+
+    /// Takes the first run out of the queue. Of several who ask at once, each gets another run.
+    pub(crate) async fn claim(&self) -> Result<Option<Claimed>> {
+        let Some(next) = RunStatus::Queued.after(RunAction::Claim) else { return Ok(None) };
+        let now = (self.clock)();
+        let mut transaction = self.db.begin_write().await?;
+        let claimed = sqlx::query(
+            "UPDATE runs SET status = $1, started_at_ms = COALESCE(started_at_ms, $2), ended_at_ms = NULL WHERE id = \
+             (SELECT id FROM runs WHERE status = $3 ORDER BY queue_order LIMIT 1) AND status = $3 \
+             RETURNING id, request, progress",
+        )
+        .bind(next.as_str())
+        .bind(now)
+        .bind(RunStatus::Queued.as_str())
+        .fetch_all(&mut *transaction)
+        .await?;
+        let Some(row) = claimed.first() else { return Ok(None) };
+        let claimed = Claimed {
+            id: row.try_get("id")?,
+            request: json_column(row, "request"),
+            progress: row.try_get("progress")?,
+        };
+        let event = RunEvent::Status { status: next, message: None };
+        let stored = self.insert_all(&mut transaction, claimed.id, now, vec![event]).await?;
+        transaction.commit().await?;
+        self.feed.announce(claimed.id, &stored);
+        Ok(Some(claimed))
+    }
+
+    /// Moves a run to the status that follows from the action, with `before` in its history ahead of the change and
+    /// `message`, the reason of a failure, beside it.
+    ///
+    /// # Errors
+    /// The action is not possible in the run's present status.
+    pub(crate) async fn transition(
+        &self,
+        id: RunId,
+        action: RunAction,
+        before: Option<RunEvent>,
+        message: Option<String>,
+    ) -> Result<RunStatus> {
+        let now = (self.clock)();
+        let mut transaction = self.db.begin_write().await?;
+        let row = sqlx::query("SELECT status, name FROM runs WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let Some(row) = row else { return Err(no_such_run(id)) };
+        let status = status_from(&row)?;
+        let Some(next) = status.after(action) else {
+            return Err(impossible(action, status, row.try_get("name")?).into());
+        };
+        let changed = sqlx::query("UPDATE runs SET status = $2 WHERE id = $1 AND status = $3")
+            .bind(id)
+            .bind(next.as_str())
+            .bind(status.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        if changed.rows_affected() != 1 {
+            return Err(UserError::conflict("The run has just changed. Look at it again.").into());
+        }
+        sqlx::query("UPDATE runs SET ended_at_ms = $2, failure = $3 WHERE id = $1")
+            .bind(id)
+            .bind(next.is_settled().then_some(now))
+            .bind(message.as_deref().filter(|_| next == RunStatus::Failed))
+            .execute(&mut *transaction)
+            .await?;
+        if next == RunStatus::Finished {
+            sqlx::query("UPDATE runs SET progress = 1.0 WHERE id = $1").bind(id).execute(&mut *transaction).await?;
+        }
+        let mut events: Vec<RunEvent> = before.into_iter().collect();
+        events.push(RunEvent::Status { status: next, message });
+        let stored = self.insert_all(&mut transaction, id, now, events).await?;
+        transaction.commit().await?;
+        self.feed.announce(id, &stored);
+        Ok(next)
+    }
+
+    /// Stores what the engine emitted and brings the columns that lists show up to date, all at once. Returns the
+    /// run's status, so that the worker learns of a wish to stop.
+    pub(crate) async fn record_work(&self, id: RunId, events: Vec<(i64, RunEvent)>) -> Result<RunStatus> {
+        let mut transaction = self.db.begin_write().await?;
+        let mut stored: Vec<StoredEvent> = Vec::with_capacity(events.len());
+        let mut progress = None;
+        for (at_ms, event) in events {
+            match &event {
+                RunEvent::Step(point) => progress = Some(point.step as f64 / point.total_steps.max(1) as f64),
+                RunEvent::Evaluation { moment, evaluation } => {
+                    let statement = match moment {
+                        Moment::Before => sqlx::query("UPDATE runs SET accuracy_before = $2 WHERE id = $1"),
+                        Moment::After => {
+                            sqlx::query("UPDATE runs SET accuracy_after = $2, macro_f1_after = $3 WHERE id = $1")
+                        }
+                    };
+                    let mut statement = statement.bind(id).bind(evaluation.accuracy);
+                    if *moment == Moment::After {
+                        statement = statement.bind(evaluation.macro_f1);
+                    }
+                    statement.execute(&mut *transaction).await?;
+                }
+                _ => {}
+            }
+            stored.push(self.feed.insert(&mut transaction, id, at_ms, event).await?);
+        }
+        if let Some(progress) = progress {
+            sqlx::query("UPDATE runs SET progress = $2 WHERE id = $1")
+                .bind(id)
+                .bind(progress)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        let row = sqlx::query("SELECT status FROM runs WHERE id = $1").bind(id).fetch_one(&mut *transaction).await?;
+        let status = status_from(&row)?;
+        transaction.commit().await?;
+        self.feed.announce(id, &stored);
+        Ok(status)
+    }
+
+    /// At the start of the process: runs that were on the device when the last one ended.
+    pub(crate) async fn recover(&self) -> Result<()> {
+        let rows = sqlx::query("SELECT id, status FROM runs WHERE status IN ($1, $2) ORDER BY id")
+            .bind(RunStatus::Running.as_str())
+            .bind(RunStatus::Cancelling.as_str())
+            .fetch_all(&self.db.pool)
+            .await?;
+        for row in rows {
+            let what = if status_from(&row)? == RunStatus::Running {
+                "The server ended while this run was at work. The run is queued again and goes on from its last checkpoint."
+            } else {
+                "The server ended while this run was being stopped. The run is cancelled; it can be resumed."
+            };
+            let id: RunId = row.try_get("id")?;
+            self.transition(id, RunAction::Recover, Some(log(LogLevel::Warning, what)), None).await?;
+            tracing::info!(run = id, "{what}");
+        }
+        Ok(())
+    }
+
+    /// What the engine needs to carry out a claimed run.
+    pub(crate) async fn request(&self, id: RunId, new: &NewRun) -> Result<TrainRequest> {
+        Ok(deal(&self.datasets, new).await?.into_request(new, self.files.run(id)))
+    }
+
+    pub(crate) fn predictions_file(&self, id: RunId) -> PathBuf {
+        self.files.predictions(id)
+    }
+
+    async fn row(&self, id: RunId) -> Result<AnyRow> {
+        if id <= 0 {
+            return Err(no_such_run(id));
+        }
+        let row = sqlx::query(SUMMARY).bind(id).fetch_optional(&self.db.pool).await?;
+        row.ok_or_else(|| no_such_run(id))
+    }
+
+    async fn insert_all(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        id: RunId,
+        at_ms: i64,
+        events: Vec<RunEvent>,
+    ) -> Result<Vec<StoredEvent>> {
+        let mut stored = Vec::with_capacity(events.len());
+        for event in events {
+            stored.push(self.feed.insert(transaction, id, at_ms, event).await?);
+        }
+        Ok(stored)
+    }
+}
+
+pub(crate) fn log(level: LogLevel, message: impl Into<String>) -> RunEvent {
+    RunEvent::Log { level, message: message.into() }
+}
+
+fn no_such_run(id: RunId) -> ServiceError {
+    UserError::not_found(format!("There is no run number {id}.")).into()
+}
+
+/// Why an action cannot be done, for the person who asked.
+fn impossible(action: RunAction, status: RunStatus, name: String) -> UserError {
+    UserError::conflict(match (action, status) {
+        (RunAction::RequestCancel, RunStatus::Cancelling) => {
+            format!("Run \"{name}\" is being stopped already; it writes a checkpoint first.")
+        }
+        (RunAction::RequestCancel, _) => {
+            format!("Run \"{name}\" is {} already; there is nothing to stop.", status.as_str())
+        }
+        (RunAction::Resume, RunStatus::Finished) => {
+            format!("Run \"{name}\" is finished; there is nothing left to do. Start a new run instead.")
+        }
+        (RunAction::Resume, RunStatus::Cancelling) => {
+            format!("Run \"{name}\" is still being stopped. Resume it in a moment.")
+        }
+        (RunAction::Resume, _) => format!("Run \"{name}\" is {} already.", status.as_str()),
+        _ => format!("Run \"{name}\" is {}; it cannot go on to what was asked for ({action:?}).", status.as_str()),
+    })
+}
+
+fn run_name(given: &str, id: RunId) -> String {
+    let name: String = given.trim().chars().filter(|letter| !letter.is_control()).take(MAX_NAME_CHARS).collect();
+    if name.is_empty() { format!("Run {id}") } else { name }
+}
+
+/// The engine's estimate, on every n-th row of parts that are large.
+fn estimate_from_sample(base: &engine::BaseModel, mut request: TrainRequest) -> Result<Estimate> {
+    let all = [request.train.len(), request.validation.len(), request.test.len()];
+    for part in [&mut request.train, &mut request.validation, &mut request.test] {
+        let every = part.len().div_ceil(ESTIMATED_ROWS).max(1);
+        let mut place = 0;
+        part.retain(|_| {
+            place += 1;
+            (place - 1) % every == 0
+        });
+    }
+    let rows_per_step = request.spec.rows_per_step() as usize;
+    let steps = |rows: usize| rows.div_ceil(rows_per_step).max(1) as f64;
+    let looked_at = [request.train.len(), request.validation.len(), request.test.len()];
+    let mut estimate = engine::train::estimate(base, &request)?;
+    if looked_at == all {
+        return Ok(estimate);
+    }
+    let train_factor = all[0] as f64 / looked_at[0].max(1) as f64;
+    let step_factor = steps(all[0]) / steps(looked_at[0]);
+    let evaluate_factor = (all[1] + all[2]) as f64 / (looked_at[1] + looked_at[2]).max(1) as f64;
+    let rows_factor = all.iter().sum::<usize>() as f64 / looked_at.iter().sum::<usize>().max(1) as f64;
+    estimate.train_seconds *= train_factor;
+    estimate.optimizer_steps = (estimate.optimizer_steps as f64 * step_factor).round() as u64;
+    estimate.evaluate_seconds *= evaluate_factor;
+    estimate.cut_rows = (estimate.cut_rows as f64 * rows_factor).round() as usize;
+    Ok(estimate)
+}
+
+fn count(row: &AnyRow, column: &'static str) -> Result<u64> {
+    Ok(row.try_get::<i64, _>(column)? as u64)
+}
+
+fn status_from(row: &AnyRow) -> Result<RunStatus> {
+    let word: String = row.try_get("status")?;
+    RunStatus::parse(&word)
+        .ok_or_else(|| sqlx::Error::Decode(format!("\"{word}\" is no status of a run").into()).into())
+}
+
+fn summary_from(row: &AnyRow) -> Result<RunSummary> {
+    let status = status_from(row)?;
+    Ok(RunSummary {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        status,
+        dataset_id: row.try_get("dataset_id")?,
+        dataset_name: row.try_get("dataset_name")?,
+        base_model: row.try_get("base_model")?,
+        labels: json_column(row, "labels")?,
+        accuracy_before: row.try_get("accuracy_before")?,
+        accuracy_after: row.try_get("accuracy_after")?,
+        macro_f1_after: row.try_get("macro_f1_after")?,
+        failure: row.try_get("failure")?,
+        created_at_ms: row.try_get("created_at_ms")?,
+        started_at_ms: row.try_get("started_at_ms")?,
+        ended_at_ms: row.try_get("ended_at_ms")?,
+        ahead_in_queue: if status == RunStatus::Queued { count(row, "ahead")? } else { 0 },
+        progress: row.try_get("progress")?,
+    })
+}

@@ -1,0 +1,35 @@
+//! A database of a test's own, and rows in it that need no engine.
+
+use crate::db::Database;
+use crate::error::Result;
+use domain::run::{NewRun, RunId, RunStatus};
+use domain::spec::TrainSpec;
+
+pub async fn database() -> (tempfile::TempDir, Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(None, &folder.path().join("ayar.db")).await.unwrap();
+    sqlx::query(
+        "INSERT INTO datasets (id, upload, name, file_name, text_column, label_column, row_count, rejected_count, \
+         labels, created_at_ms) VALUES (1, 'u', 'News', 'news.csv', 'text', 'label', 0, 0, '[]', 0)",
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    (folder, database)
+}
+
+pub async fn insert_run(database: &Database, id: RunId, status: RunStatus) -> Result<()> {
+    let request =
+        NewRun { name: format!("run {id}"), dataset_id: 1, split: Default::default(), spec: TrainSpec::default() };
+    sqlx::query(
+        "INSERT INTO runs (id, name, status, queue_order, dataset_id, base_model, request, labels, train_rows, \
+         validation_rows, test_rows, progress, created_at_ms) VALUES ($1, $2, $3, $1, 1, 'b', $4, '[]', 0, 0, 0, 0.0, 0)",
+    )
+    .bind(id)
+    .bind(&request.name)
+    .bind(status.as_str())
+    .bind(crate::db::to_json(&request)?)
+    .execute(&database.pool)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! The thread that trains: takes the next run out of the queue, carries it out, and settles it, whatever happens.
+//!
+//! It is a plain thread, because a run computes for minutes to days and an async runtime's threads are for waiting. It
+//! speaks to the database through the runtime's handle.
+
+use crate::error::{Result, ServiceError};
+use crate::files;
+use crate::models::Models;
+use crate::runs::{Claimed, Runs, log};
+use domain::run::{LogLevel, Phase, RunAction, RunEvent, RunId, RunStatus, TestRow};
+use engine::train::{Example, TrainOutcome, TrainReport};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// Steps that follow each other faster than this are stored together.
+const STORE_EVERY: Duration = Duration::from_millis(50);
+/// How long to wait after the database has failed before asking again.
+const AFTER_TROUBLE: Duration = Duration::from_secs(5);
+
+/// The end of the process, as the worker hears of it.
+#[derive(Clone, Default)]
+pub(crate) struct StopSignal(Arc<AtomicBool>);
+
+impl StopSignal {
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+struct Worker {
+    runs: Runs,
+    models: Models,
+    stop: StopSignal,
+    handle: Handle,
+}
+
+/// How an attempt at a run ended, short of an error.
+enum Ended {
+    /// With a line for the log if something is missing.
+    Finished(Option<RunEvent>),
+    /// Stopped at an event, with a checkpoint if training had begun.
+    Stopped,
+}
+
+/// Starts the thread of the one device. It ends when the signal is asked and `runs.queued` is notified; join it to be
+/// sure that the run it was at has its checkpoint.
+pub(crate) fn start(runs: Runs, models: Models, stop: StopSignal) -> Result<JoinHandle<()>> {
+    let worker = Worker { runs, models, stop, handle: Handle::current() };
+    std::thread::Builder::new()
+        .name("worker".to_string())
+        .spawn(move || worker.work())
+        .map_err(|error| ServiceError::io("worker thread".as_ref(), error))
+}
+
+impl Worker {
+    fn work(&self) {
+        while !self.stop.is_asked() {
+            match self.handle.block_on(self.runs.claim()) {
+                Ok(Some(claimed)) => self.carry_out(claimed),
+                // A notice that came since the queue was found empty is kept until here.
+                Ok(None) => self.handle.block_on(self.runs.queued.notified()),
+                Err(error) => {
+                    tracing::error!(%error, "the queue of runs could not be read; trying again");
+                    self.rest();
+                }
+            }
+        }
+    }
+
+    /// Waits a while, or until the end of the process.
+    fn rest(&self) {
+        let until = Instant::now() + AFTER_TROUBLE;
+        while Instant::now() < until && !self.stop.is_asked() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn carry_out(&self, claimed: Claimed) {
+        let id = claimed.id;
+        tracing::info!(run = id, "run begins");
+        // A panic in the engine must cost this run only. What it leaves behind is dropped, not used again.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.train(claimed)))
+            .unwrap_or_else(|panic| Err(ServiceError::Panicked(words_of(panic.as_ref()))));
+        let (action, before, message) = match ended {
+            Ok(Ended::Finished(told)) => (RunAction::Finish, told, None),
+            Ok(Ended::Stopped) if self.stop.is_asked() => {
+                let what = "The server stops. The run goes on from its last checkpoint when the server is back.";
+                (RunAction::Recover, Some(log(LogLevel::Info, what)), None)
+            }
+            Ok(Ended::Stopped) => (RunAction::Stop, None, None),
+            Err(error) => {
+                let reason = error.reason();
+                tracing::warn!(run = id, %reason, "run failed");
+                (RunAction::Fail, Some(log(LogLevel::Error, reason.clone())), Some(reason))
+            }
+        };
+        self.settle(id, action, before, message);
+    }
+
+    /// Until the database takes it: a full disk may have room again. If the process ends first, the next one finds the
+    /// run as it is and puts it back into the queue.
+    fn settle(&self, id: RunId, action: RunAction, before: Option<RunEvent>, message: Option<String>) {
+        loop {
+            match self.handle.block_on(self.runs.transition(id, action, before.clone(), message.clone())) {
+                Ok(status) => {
+                    tracing::info!(run = id, status = status.as_str(), "run ends");
+                    return;
+                }
+                Err(ServiceError::User(error)) => {
+                    tracing::error!(run = id, %error, ?action, "a run that ended was not at work");
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(run = id, %error, "the end of a run could not be stored; trying again");
+                    if self.stop.is_asked() {
+                        return;
+                    }
+                    self.rest();
+                }
+            }
+        }
+    }
+
+    fn train(&self, claimed: Claimed) -> Result<Ended> {
+        let Claimed { id, request, progress } = claimed;
+        let mut recorder = Recorder::new(self, id);
+        if recorder.take(RunEvent::Phase { phase: Phase::Loading }).is_break() {
+            recorder.finish()?;
+            return Ok(Ended::Stopped);
+        }
+        let request = self.handle.block_on(self.runs.request(id, &request?))?;
+        let base = self.models.load(request.spec.quantization)?;
+        let directory = &request.directory;
+        std::fs::create_dir_all(directory).map_err(|error| ServiceError::io(directory, error))?;
+        if progress > 0.0 && !engine::train::has_checkpoint(directory) {
+            // Steps of an attempt that left no checkpoint are void: they come again. A wish to stop that comes with
+            // this comes with the engine's first event, too.
+            let _ = recorder.take(RunEvent::Resumed { from_step: 0 });
+        }
+        let trained = engine::train::train(&base, &request, &mut |event| recorder.take(event));
+        // Whatever came of it: the last steps before a failure are those that explain it.
+        let recorded = recorder.finish();
+        match trained? {
+            TrainOutcome::Stopped { step } => {
+                recorded?;
+                tracing::info!(run = id, step, "run stopped");
+                Ok(Ended::Stopped)
+            }
+            TrainOutcome::Finished(report) => {
+                recorded?;
+                let told = match write_predictions(&self.runs.predictions_file(id), &request.test, *report) {
+                    Ok(()) => None,
+                    // Hours of training are worth more than a table.
+                    Err(error) => Some(log(
+                        LogLevel::Warning,
+                        format!("The table of the test rows could not be stored: {}", error.reason()),
+                    )),
+                };
+                Ok(Ended::Finished(told))
+            }
+        }
+    }
+}
+
+/// Takes the engine's events to the feed and brings a wish to stop back.
+struct Recorder<'a> {
+    worker: &'a Worker,
+    run: RunId,
+    waiting: Vec<(i64, RunEvent)>,
+    stored_at: Option<Instant>,
+    /// Why events could not be stored. Training on would lose them, so the run ends with this.
+    failure: Option<ServiceError>,
+}
+
+impl<'a> Recorder<'a> {
+    fn new(worker: &'a Worker, run: RunId) -> Self {
+        Self { worker, run, waiting: Vec::new(), stored_at: None, failure: None }
+    }
+
+    fn take(&mut self, event: RunEvent) -> ControlFlow<()> {
+        let may_wait =
+            matches!(event, RunEvent::Step(_) | RunEvent::Progress { .. } | RunEvent::PartialConfusion { .. });
+        self.waiting.push(((self.worker.runs.clock)(), event));
+        if self.worker.stop.is_asked() {
+            // Stored in `finish`: nothing is lost, and the engine hears it now.
+            return ControlFlow::Break(());
+        }
+        if may_wait && self.stored_at.is_some_and(|at| at.elapsed() < STORE_EVERY) {
+            return ControlFlow::Continue(());
+        }
+        self.store()
+    }
+
+    fn store(&mut self) -> ControlFlow<()> {
+        if self.failure.is_some() {
+            return ControlFlow::Break(());
+        }
+        let events = std::mem::take(&mut self.waiting);
+        let stored = self.worker.handle.block_on(self.worker.runs.record_work(self.run, events));
+        self.stored_at = Some(Instant::now());
+        match stored {
+            Ok(RunStatus::Running) => ControlFlow::Continue(()),
+            Ok(_) => ControlFlow::Break(()),
+            Err(error) => {
+                self.failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Stores what waits.
+    fn finish(mut self) -> Result<()> {
+        let _ = self.store();
+        match self.failure {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One line per test row, written aside and renamed.
+fn write_predictions(path: &std::path::Path, test: &[Example], report: TrainReport) -> Result<()> {
+    let answers = report.before_predictions.into_iter().zip(report.after_predictions);
+    files::write_whole(path, |writer| {
+        for (example, (before, after)) in test.iter().zip(answers) {
+            let row =
+                TestRow { text: example.text.clone(), truth: example.label, before: Some(before), after: Some(after) };
+            files::write_json_line(writer, &row)?;
+        }
+        Ok(())
+    })
+}
+
+/// What a panic said.
+pub(crate) fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    if let Some(words) = panic.downcast_ref::<&str>() {
+        return (*words).to_string();
+    }
+    panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic without words".to_string())
+}

@@ -1,0 +1,172 @@
+//! From a file to a dataset that can be looked through.
+
+use crate::support::{Place, import, options, repository, told, upload};
+use domain::dataset::{LabelCount, MAX_UPLOAD_BYTES};
+use domain::error::ErrorKind;
+use service::{Service, ServiceConfig};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_bad_row_is_listed_and_the_good_ones_are_kept() {
+    let place = Place::new();
+    let service = place.open().await;
+    let file = b"id,headline,sentiment\n\
+        1, Profit rises ,positive\n\
+        2,,negative\n\
+        3,Loss narrows,\n\
+        4,too,many,fields\n\
+        5,Two\n\
+        6,\"Quoted, with a comma\n\
+        and two lines\",negative\n\
+        7,bro\xff\xfeken,negative\n\
+        8,caf\xc3\xa9 opens,positive\n\
+        9,Falls,negative\n\
+        \n\
+        10,\xc5\x9eirket b\xc3\xbcy\xc3\xbcyor,positive\n";
+    let preview = upload(&service, "../news.csv", file).await.unwrap();
+    assert_eq!(preview.file_name, "news.csv");
+    assert_eq!(preview.encoding, "UTF-8");
+    assert_eq!(preview.columns, ["id", "headline", "sentiment"]);
+    assert_eq!(preview.proposal, options(1, 2));
+    assert_eq!(preview.rows.len(), 8);
+    assert!(preview.rows.iter().all(|row| row.len() == 3));
+
+    let dataset = service.datasets.import(&preview.upload, "News", preview.proposal).await.unwrap();
+    let count = |label: &str, rows| LabelCount { label: label.to_string(), rows };
+    assert_eq!(dataset.labels, [count("positive", 3), count("negative", 2)]);
+    assert_eq!((dataset.rows, dataset.rejected), (5, 5));
+    assert_eq!((dataset.text_column.as_str(), dataset.label_column.as_str()), ("headline", "sentiment"));
+
+    let (rejected, total) = service.datasets.rejected(dataset.id, 0).await.unwrap();
+    let told: Vec<(u64, &str)> = rejected.iter().map(|row| (row.line, row.reason.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (3, "empty text"),
+            (4, "empty label"),
+            (5, "expected 3 fields, found 4"),
+            (6, "expected 3 fields, found 2"),
+            (9, "the text holds bytes that are no text"),
+        ]
+    );
+    assert_eq!(total, 5);
+
+    let rows = service.datasets.load(dataset.id).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 7, 10, 11, 13]);
+    assert_eq!(rows[0].text, "Profit rises");
+    assert_eq!(rows[1].text, "Quoted, with a comma\nand two lines");
+    service.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_searched_filtered_and_paged() {
+    let place = Place::new();
+    let service = place.open().await;
+    let text: String = (0..120).map(|i| format!("Headline {i} of THE day,{}\n", ["up", "down"][i % 2])).collect();
+    let dataset = import(&service, "day.csv", &format!("text,label\n{text}")).await;
+
+    let all = service.datasets.rows(dataset.id, "", None, 2).await.unwrap();
+    assert_eq!((all.rows.len(), all.matching, all.rows[0].text.as_str()), (20, 120, "Headline 100 of THE day"));
+    let up = service.datasets.rows(dataset.id, "", Some("up"), 1).await.unwrap();
+    assert_eq!((up.rows.len(), up.matching), (10, 60));
+    let found = service.datasets.rows(dataset.id, " headline 11", None, 0).await.unwrap();
+    assert_eq!(found.matching, 11);
+    let both = service.datasets.rows(dataset.id, "the DAY", Some("down"), 0).await.unwrap();
+    assert_eq!((both.rows.len(), both.matching), (50, 60));
+    let none = service.datasets.rows(dataset.id, "nowhere", None, u64::MAX).await.unwrap();
+    assert_eq!((none.rows.len(), none.matching), (0, 0));
+    assert!(service.datasets.rows(dataset.id, "", None, u64::MAX).await.unwrap().rows.is_empty());
+    assert_eq!(told(service.datasets.get(99).await.unwrap_err()).kind, ErrorKind::NotFound);
+    service.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_becomes_one_dataset_however_often_it_is_confirmed() {
+    let place = Place::new();
+    let service = place.open().await;
+    let preview = upload(&service, "a.csv", b"text,label\na,x\nb,x\nc,y\nd,y\n").await.unwrap();
+    let confirm = || {
+        let (service, preview) = (service.clone(), preview.clone());
+        tokio::spawn(async move { service.datasets.import(&preview.upload, "A", preview.proposal).await })
+    };
+    let (first, second) = (confirm(), confirm());
+    let outcomes = [first.await.unwrap(), second.await.unwrap(), confirm().await.unwrap()];
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    for refused in outcomes.into_iter().filter_map(Result::err) {
+        let refused = told(refused);
+        assert!(matches!(refused.kind, ErrorKind::Conflict | ErrorKind::NotFound), "{refused}");
+    }
+    assert_eq!(service.datasets.list().await.unwrap().len(), 1);
+
+    for hostile in ["../datasets/1", "nothing", "00000000000000000000000000000000"] {
+        let error = told(service.datasets.import(hostile, "A", options(0, 1)).await.unwrap_err());
+        assert_eq!(error.kind, ErrorKind::NotFound, "{hostile}");
+        assert_eq!(told(service.datasets.preview(hostile, None).await.unwrap_err()).kind, ErrorKind::NotFound);
+    }
+    service.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_delimiter_can_be_tried_and_other_encodings_are_read() {
+    let place = Place::new();
+    let service = place.open().await;
+    let preview =
+        upload(&service, "a.tsv", b"headline\tkind\ncaf\xe9, ouvert\tx\nferm\xe9\tx\nb\tz\nc\tz\n").await.unwrap();
+    assert_eq!((preview.encoding.as_str(), preview.proposal.delimiter), ("windows-1252", '\t'));
+    assert_eq!(preview.rows[0], ["café, ouvert", "x"]);
+    let forced = service.datasets.preview(&preview.upload, Some(',')).await.unwrap();
+    assert_eq!(forced.columns, ["headline\tkind"]);
+    assert!(service.datasets.preview(&preview.upload, Some('x')).await.is_err());
+    let dataset = service.datasets.import(&preview.upload, "", preview.proposal).await.unwrap();
+    assert_eq!((dataset.name.as_str(), dataset.rows), ("a", 4));
+    assert_eq!(service.datasets.load(dataset.id).await.unwrap()[0].text, "café, ouvert");
+    service.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_too_large_or_given_up_leaves_nothing() {
+    let place = Place::new();
+    let service = place.open().await;
+    let mut upload = service.datasets.begin_upload("large.csv").await.unwrap();
+    let piece = vec![b'x'; 1024 * 1024];
+    for _ in 0..MAX_UPLOAD_BYTES / piece.len() as u64 {
+        upload.write(&piece).await.unwrap();
+    }
+    let error = told(upload.write(b"x").await.unwrap_err());
+    assert!(error.message.contains("200 MB"), "{error}");
+    drop(upload);
+    assert_eq!(std::fs::read_dir(place.path().join("uploads")).unwrap().count(), 0);
+    service.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_comes_once_and_everything_is_there_after_a_restart() {
+    let place = Place::new();
+    let config = ServiceConfig { sample: Some(repository().join("data/sample/headlines.csv")), ..place.config() };
+    let service = Service::open(config.clone()).await.unwrap();
+    let datasets = service.datasets.list().await.unwrap();
+    assert_eq!(datasets.len(), 1);
+    assert_eq!(datasets[0].name, "Sample: financial headlines");
+    assert!(datasets[0].rows >= 600, "{:?}", datasets[0]);
+    assert_eq!(datasets[0].labels.len(), 3);
+    assert_eq!(datasets[0].rejected, 0);
+    let waiting = upload(&service, "a.csv", b"text,label\na,x\nb,x\nc,y\nd,y\n").await.unwrap();
+
+    // Two processes in one folder would tear at the same runs.
+    let second = told(Service::open(config.clone()).await.err().unwrap());
+    assert!(second.message.contains("in use"), "{second}");
+
+    // The process ends in the middle of an import and of an upload.
+    let uploads = place.path().join("uploads");
+    let folder = uploads.join(&waiting.upload);
+    service.shutdown().await;
+    std::fs::rename(&folder, folder.with_added_extension("importing")).unwrap();
+    std::fs::create_dir(uploads.join("0123456789abcdef0123456789abcdef")).unwrap();
+    std::fs::create_dir(place.path().join("datasets/7.partial")).unwrap();
+
+    let service = Service::open(config).await.unwrap();
+    assert_eq!(service.datasets.list().await.unwrap(), datasets);
+    service.datasets.import(&waiting.upload, "", waiting.proposal).await.unwrap();
+    assert_eq!(std::fs::read_dir(uploads).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(place.path().join("datasets")).unwrap().count(), 2);
+    service.shutdown().await;
+}
