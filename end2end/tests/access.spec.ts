@@ -98,11 +98,11 @@ test("the keyboard alone starts a run", async ({ page, complaints }) => {
 test("the choice between light and dark stays", async ({ page }) => {
   await page.emulateMedia({ colorScheme: "light" });
   await page.goto("/");
-  const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
-  const light = await background();
+  const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  const light = await ink();
   await page.getByRole("button", { name: "Light / dark" }).click();
-  await expect.poll(background).not.toBe(light);
-  const dark = await background();
+  await expect.poll(ink).not.toBe(light);
+  const dark = await ink();
   await page.reload();
-  expect(await background()).toBe(dark);
+  expect(await ink()).toBe(dark);
 });

@@ -106,11 +106,7 @@ pub enum Wanted {
 pub type ReadTensor<'a> = &'a mut dyn FnMut(&ShapedTensor) -> Result<Option<Vec<f32>>, EngineError>;
 
 /// Builds a Llama from wherever `read` finds its tensors (row-major f32).
-pub fn assemble(
-    config: LlamaConfig,
-    quantization: Quantization,
-    read: ReadTensor,
-) -> Result<Llama, EngineError> {
+pub fn assemble(config: LlamaConfig, quantization: Quantization, read: ReadTensor) -> Result<Llama, EngineError> {
     let mut tensor = |wanted: Wanted, rows: usize, columns: usize| -> Result<Option<Tensor>, EngineError> {
         let Some(values) = read(&ShapedTensor { wanted, rows, columns, config: &config })? else { return Ok(None) };
         Ok(Some(Tensor::from_vec(values, (rows, columns), &Device::Cpu)?))

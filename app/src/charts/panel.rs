@@ -218,6 +218,7 @@ impl Panel {
         // Words that charming has no setters for.
         option["tooltip"]["confine"] = json!(true);
         option["tooltip"]["textStyle"] = json!({ "color": palette.text, "fontSize": 12 });
+        option["xAxis"]["axisPointer"] = json!({ "label": { "precision": x_digits(x) } });
         option["dataZoom"][0]["zoomOnMouseWheel"] = json!("shift");
         option["dataZoom"][0]["moveOnMouseWheel"] = json!(false);
         option["dataZoom"][0]["preventDefaultMouseMove"] = json!(false);
@@ -282,14 +283,24 @@ fn shadow(color: &str, fill: f64) -> Value {
     json!({ "lineStyle": { "color": color, "width": 1 }, "areaStyle": { "color": color, "opacity": fill } })
 }
 
+/// What is zoomed out of does not count for the height either: the start of the loss would press the rest flat.
 fn zoom(kind: DataZoomType, id: &str) -> DataZoom {
-    DataZoom::new().type_(kind).id(id).filter_mode(FilterMode::None).min_span(1)
+    DataZoom::new().type_(kind).id(id).filter_mode(FilterMode::Filter).min_span(1)
 }
 
 fn x_label(x: XAxis) -> &'static str {
     match x {
         XAxis::Step | XAxis::Epoch => "{value}",
         XAxis::Time => "{value} s",
+    }
+}
+
+/// Digits after the point of what the tooltip says of the horizontal axis.
+fn x_digits(x: XAxis) -> u8 {
+    match x {
+        XAxis::Step => 0,
+        XAxis::Epoch => 2,
+        XAxis::Time => 1,
     }
 }
 

@@ -220,6 +220,7 @@ fn Answers(answer: Answer) -> impl IntoView {
         .collect_view();
     view! {
         <section class="stack" aria-label="Answers">
+            <h2 class="visually-hidden">"Answers"</h2>
             <p class="soft number" role="status">
                 {took}
             </p>

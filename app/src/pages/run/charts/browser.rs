@@ -17,7 +17,7 @@ const FEED_EVERY: Duration = Duration::from_millis(150);
 /// How an option reaches a living chart.
 #[derive(Clone, Copy, PartialEq)]
 enum How {
-    /// Only the points that have grown.
+    /// Only the points, which have grown or are smoothed otherwise.
     Grow,
     /// All of it, over what is there: new colours, same zoom.
     Recolour,
@@ -53,9 +53,14 @@ pub fn draw(live: LiveRun, look: Look) {
     });
     Effect::new(move |before: Option<()>| {
         look.axis.track();
-        look.smoothing.track();
         if before.is_some() {
             charts.show(How::Anew);
+        }
+    });
+    Effect::new(move |before: Option<()>| {
+        look.smoothing.track();
+        if before.is_some() {
+            charts.show(How::Grow);
         }
     });
     on_theme_change(move || charts.show(How::Recolour));
