@@ -98,7 +98,7 @@ test("the keyboard alone starts a run", async ({ page, complaints }) => {
 test("the choice between light and dark stays", async ({ page }) => {
   await page.emulateMedia({ colorScheme: "light" });
   await page.goto("/");
-  const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  const ink = () => page.evaluate(() => getComputedStyle(document.body).color);
   const light = await ink();
   await page.getByRole("button", { name: "Light / dark" }).click();
   await expect.poll(ink).not.toBe(light);

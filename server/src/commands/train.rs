@@ -1,6 +1,6 @@
 //! `ayar train`: from CSV files to an adapter, with an honest before and after.
 
-use crate::arguments::{DEFAULT_BASE_MODEL, KnobArguments, Usage, load_base};
+use crate::arguments::{DEFAULT_BASE_MODEL, KnobArguments, Usage, load_base, require_file};
 use crate::figures::{PhaseSeconds, RowCounts, RowsPerSecond, TrainFigures, peak_resident_bytes};
 use crate::interrupt;
 use crate::progress::Progress;
@@ -78,6 +78,7 @@ pub struct Parts {
 
 pub fn train(arguments: TrainArguments) -> anyhow::Result<()> {
     let spec = arguments.knobs.apply(arguments.recipe.spec())?;
+    require_file("--model", &arguments.model)?;
     let file = arguments.out.join(FIGURES_FILE);
     if file.exists() {
         return Err(Usage(format!(
