@@ -129,7 +129,7 @@ fn packed_rows_equal_rows_one_by_one() {
         let rows: Vec<&TokenRow> = rows.iter().collect();
         let of = |micro_batch| {
             let gradient = lora.zeros_like(&llama.config).unwrap();
-            let loss = loss_and_gradient(&llama, &lora, &rows, micro_batch, None, &gradient).unwrap().loss;
+            let loss = loss_and_gradient(&llama, &lora, &rows, micro_batch, None, &gradient).unwrap();
             (loss, gradient)
         };
         let together = of(4);
@@ -157,7 +157,7 @@ fn dropout_drops_its_share_and_its_backward_matches_finite_differences() {
     let dropout = Some(Dropout { probability: 0.3, seed: 5 });
     let of = |dropout| {
         let gradient = lora.zeros_like(&llama.config).unwrap();
-        let loss = loss_and_gradient(&llama, &lora, &references, 2, dropout, &gradient).unwrap().loss;
+        let loss = loss_and_gradient(&llama, &lora, &references, 2, dropout, &gradient).unwrap();
         (loss, gradient)
     };
     let (loss, gradient) = of(dropout);

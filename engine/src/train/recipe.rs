@@ -107,27 +107,28 @@ pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -
         check_labels(part, request.labels.len())?;
     }
     fs::create_dir_all(&request.directory).map_err(|source| EngineError::io(&request.directory, source))?;
-    if let Some(report) = finished_before(base, request) {
+    let length = max_length(base, spec);
+    let encoder = PromptEncoder::new(base.tokenizer().clone(), &spec.prompt_template, &request.labels, length)?;
+    let run = Run { base, request, encoder, fingerprint: fingerprint(base, request) };
+    if let Some(report) = finished_before(&run) {
         for (moment, evaluation) in [(Moment::Before, &report.before), (Moment::After, &report.after)] {
             // Nothing is left to stop.
             let _ = on_event(RunEvent::Evaluation { moment, evaluation: evaluation.clone() });
         }
         return Ok(TrainOutcome::Finished(Box::new(report)));
     }
-    let length = max_length(base, spec);
-    let encoder = PromptEncoder::new(base.tokenizer().clone(), &spec.prompt_template, &request.labels, length)?;
 
-    let Some(before) = evaluate(base, None, &encoder, request, Moment::Before, on_event)? else {
+    let Some(before) = evaluate(&run, None, Moment::Before, on_event)? else {
         return Ok(TrainOutcome::Stopped { step: 0 });
     };
 
-    let mut trainer = Trainer::new(base, request, &encoder)?;
+    let mut trainer = Trainer::new(&run)?;
     if let Some(outcome) = trainer.run(on_event)? {
         return Ok(outcome);
     }
     let best = trainer.best_adapter()?;
 
-    let Some(after) = evaluate(base, Some(&best), &encoder, request, Moment::After, on_event)? else {
+    let Some(after) = evaluate(&run, Some(&best), Moment::After, on_event)? else {
         return Ok(TrainOutcome::Stopped { step: trainer.state.step });
     };
     write_adapter(base, request, &best)?;
@@ -146,7 +147,7 @@ pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -
         before_predictions: before.predictions,
         after_predictions: after.predictions,
     };
-    write_json(&report_file(&request.directory), &(trainer.state.fingerprint, &report))?;
+    write_json(&report_file(&request.directory), &(run.fingerprint, &report))?;
     checkpoint::remove(&request.directory)?;
     Ok(TrainOutcome::Finished(Box::new(report)))
 }
@@ -156,11 +157,11 @@ fn report_file(directory: &Path) -> PathBuf {
 }
 
 /// What the run found, where it was through already: its caller may have been killed before it could say so.
-fn finished_before(base: &BaseModel, request: &TrainRequest) -> Option<TrainReport> {
-    let bytes = fs::read(report_file(&request.directory)).ok()?;
+fn finished_before(run: &Run) -> Option<TrainReport> {
+    let directory = &run.request.directory;
+    let bytes = fs::read(report_file(directory)).ok()?;
     let (of, report): (u64, TrainReport) = serde_json::from_slice(&bytes).ok()?;
-    let is_this_run = of == fingerprint(base, request) && adapter_directory(&request.directory).is_dir();
-    is_this_run.then_some(report)
+    (of == run.fingerprint && adapter_directory(directory).is_dir()).then_some(report)
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EngineError> {
@@ -168,11 +169,13 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EngineError> {
     write_atomic(path, &json)
 }
 
-/// One optimiser step's rows, its loss and its gradient.
-pub struct StepLoss {
-    /// Mean over the tokens that carry loss.
-    pub loss: f64,
-    pub loss_tokens: f64,
+/// A run and what is worked out of it once.
+struct Run<'a> {
+    base: &'a BaseModel,
+    request: &'a TrainRequest,
+    encoder: PromptEncoder,
+    /// See [`fingerprint`].
+    fingerprint: u64,
 }
 
 /// The mean loss over the rows and its gradient, micro-batch by micro-batch. Each token weighs the same, however the
@@ -184,7 +187,7 @@ pub fn loss_and_gradient(
     micro_batch: usize,
     dropout: Option<Dropout>,
     gradient: &Lora,
-) -> Result<StepLoss, EngineError> {
+) -> Result<f64, EngineError> {
     let loss_tokens: usize = rows.iter().map(|row| row.tokens.len() - row.loss_from).sum();
     let scale = 1.0 / loss_tokens.max(1) as f32;
     let mut total = 0.0;
@@ -197,7 +200,7 @@ pub fn loss_and_gradient(
             Pass { tokens: &batch.tokens, plan: &plan, lora: Some(lora), output_rows: None, cache: None, dropout };
         total += base.loss_and_gradient(&pass, &batch.losses, scale, gradient, ACTIVATION_BUDGET)?;
     }
-    Ok(StepLoss { loss: total / loss_tokens.max(1) as f64, loss_tokens: loss_tokens as f64 })
+    Ok(total / loss_tokens.max(1) as f64)
 }
 
 /// Training itself: from a checkpoint, or from the beginning, to the last step.
@@ -206,6 +209,10 @@ struct Trainer<'a> {
     request: &'a TrainRequest,
     encoder: &'a PromptEncoder,
     rows: Vec<TokenRow>,
+    /// Training texts that were cut to fit.
+    cut: usize,
+    /// The epoch that is under way and the order of its rows.
+    order: Option<(u64, Vec<usize>)>,
     validation: Vec<EncodedPrompt>,
     lora: Lora,
     optimizer: AdamW,
@@ -215,17 +222,17 @@ struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(base: &'a BaseModel, request: &'a TrainRequest, encoder: &'a PromptEncoder) -> Result<Self, EngineError> {
+    fn new(run: &'a Run) -> Result<Self, EngineError> {
+        let Run { base, request, encoder, fingerprint } = run;
         let spec = &request.spec;
         let config = &base.llama().config;
         let lora = Lora::initialise(config, spec)?;
         let mut optimizer = AdamW::new(config, &lora, spec)?;
         let gradient = lora.zeros_like(config)?;
-        let fingerprint = fingerprint(base, request);
-        let saved = checkpoint::load(&request.directory, fingerprint, &lora, &mut optimizer)?;
+        let saved = checkpoint::load(&request.directory, *fingerprint, &lora, &mut optimizer)?;
         let resumed = saved.is_some();
         let state = saved.unwrap_or(TrainerState {
-            fingerprint,
+            fingerprint: *fingerprint,
             step: 0,
             elapsed_seconds: 0.0,
             best_macro_f1: None,
@@ -233,9 +240,10 @@ impl<'a> Trainer<'a> {
             stopped_early: false,
             epoch_loss: (0.0, 0),
         });
-        let rows = training_rows(encoder, &request.train, spec.completion_only_loss);
+        let (rows, cut) = training_rows(encoder, &request.train, spec.completion_only_loss);
         let validation = prompts(encoder, &request.validation);
-        Ok(Self { base, request, encoder, rows, validation, lora, optimizer, gradient, state, resumed })
+        let order = None;
+        Ok(Self { base, request, encoder, rows, cut, order, validation, lora, optimizer, gradient, state, resumed })
     }
 
     fn steps_per_epoch(&self) -> u64 {
@@ -309,17 +317,21 @@ impl<'a> Trainer<'a> {
         if within == 0 {
             self.state.epoch_loss = (0.0, 0);
         }
-        let order = order_of_epoch(self.rows.len(), spec.seed, epoch);
+        let order = match self.order.take() {
+            Some((of, order)) if of == epoch => order,
+            _ => order_of_epoch(self.rows.len(), spec.seed, epoch),
+        };
         let first = (within * spec.rows_per_step()) as usize;
         let last = (first + spec.rows_per_step() as usize).min(order.len());
         let rows: Vec<&TokenRow> = order[first..last].iter().map(|&row| &self.rows[row]).collect();
+
+        self.order = Some((epoch, order));
 
         clear(&self.gradient)?;
         let dropout = (spec.lora_dropout > 0.0)
             .then(|| Dropout { probability: spec.lora_dropout as f32, seed: mix(mix(spec.seed) ^ self.state.step) });
         let micro_batch = spec.per_device_train_batch_size as usize;
-        let StepLoss { loss, .. } =
-            loss_and_gradient(self.base.llama(), &self.lora, &rows, micro_batch, dropout, &self.gradient)?;
+        let loss = loss_and_gradient(self.base.llama(), &self.lora, &rows, micro_batch, dropout, &self.gradient)?;
         let grad_norm = gradient_norm(&self.gradient)?;
         if !loss.is_finite() || !grad_norm.is_finite() {
             return Err(EngineError::Diverged(format!(
@@ -401,7 +413,6 @@ impl<'a> Trainer<'a> {
 
     fn describe(&self) -> String {
         let tokens: usize = self.rows.iter().map(|row| row.tokens.len()).sum();
-        let cut = self.request.train.iter().filter(|example| self.encoder.encode(&example.text).cut).count();
         let mut words = format!(
             "{} training rows of {:.1} tokens on average, {} of them shared by all rows; {} steps of {} rows; {} \
              trained parameters.",
@@ -412,8 +423,8 @@ impl<'a> Trainer<'a> {
             self.request.spec.rows_per_step(),
             self.lora.parameters(),
         );
-        if cut > 0 {
-            words += &format!(" {cut} texts are longer than the limit and are cut at their end.");
+        if self.cut > 0 {
+            words += &format!(" {} texts are longer than the limit and are cut at their end.", self.cut);
         }
         words
     }
@@ -457,10 +468,8 @@ struct Evaluated {
 
 /// Scores the test rows, or reads what an earlier part of this run found. `None`: stopped.
 fn evaluate(
-    base: &BaseModel,
+    run: &Run,
     lora: Option<&Lora>,
-    encoder: &PromptEncoder,
-    request: &TrainRequest,
     moment: Moment,
     on_event: OnEvent,
 ) -> Result<Option<Evaluated>, EngineError> {
@@ -468,22 +477,22 @@ fn evaluate(
         Moment::Before => (Phase::Baseline, "evaluation-before.json"),
         Moment::After => (Phase::Evaluating, "evaluation-after.json"),
     };
-    let fingerprint = fingerprint(base, request);
+    let Run { request, fingerprint, .. } = run;
     let path = request.directory.join(file);
-    let evaluated = match read_evaluated(&path, fingerprint) {
+    let evaluated = match read_evaluated(&path, *fingerprint) {
         Some(evaluated) => evaluated,
         None => {
             if on_event(RunEvent::Phase { phase }).is_break() {
                 return Ok(None);
             }
             let began = Instant::now();
-            let Some(predictions) = score_test_rows(base, lora, encoder, request, moment, phase, on_event)? else {
+            let Some(predictions) = score_test_rows(run, lora, moment, phase, on_event)? else {
                 return Ok(None);
             };
             let truth: Vec<usize> = request.test.iter().map(|example| example.label).collect();
             let seconds = began.elapsed().as_secs_f64();
             let evaluation = Evaluation::from_predictions(&request.labels, &truth, &predictions, seconds);
-            let evaluated = Evaluated { fingerprint, evaluation, predictions };
+            let evaluated = Evaluated { fingerprint: *fingerprint, evaluation, predictions };
             write_json(&path, &evaluated)?;
             evaluated
         }
@@ -496,14 +505,13 @@ fn evaluate(
 }
 
 fn score_test_rows(
-    base: &BaseModel,
+    run: &Run,
     lora: Option<&Lora>,
-    encoder: &PromptEncoder,
-    request: &TrainRequest,
     moment: Moment,
     phase: Phase,
     on_event: OnEvent,
 ) -> Result<Option<Vec<Prediction>>, EngineError> {
+    let Run { base, request, encoder, .. } = run;
     let prompts = prompts(encoder, &request.test);
     let scorer = Scorer::new(base.llama(), lora, encoder)?;
     let mut confusion = ConfusionMatrix::new(&request.labels);

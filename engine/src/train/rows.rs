@@ -6,15 +6,19 @@ use crate::text::template::{EncodedPrompt, PromptEncoder};
 use crate::train::recipe::Example;
 use domain::dataset::mix;
 
-/// Prompts with their labels behind them.
-pub fn training_rows(encoder: &PromptEncoder, examples: &[Example], completion_only: bool) -> Vec<TokenRow> {
+/// Prompts with their labels behind them, and the number of texts that were cut to fit.
+pub fn training_rows(encoder: &PromptEncoder, examples: &[Example], completion_only: bool) -> (Vec<TokenRow>, usize) {
+    let mut cut = 0;
     let row = |example: &Example| {
-        let mut tokens = encoder.encode(&example.text).tokens;
+        let prompt = encoder.encode(&example.text);
+        cut += usize::from(prompt.cut);
+        let mut tokens = prompt.tokens;
         let loss_from = if completion_only { tokens.len() } else { 1 };
         tokens.extend(&encoder.labels()[example.label]);
         TokenRow { tokens, loss_from }
     };
-    examples.iter().map(row).collect()
+    let rows = examples.iter().map(row).collect();
+    (rows, cut)
 }
 
 /// Prompts alone, for scoring.
