@@ -23,10 +23,14 @@ pub struct BaseModelInfo {
 /// The processor or card that trains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceInfo {
+    /// What a person names to choose it, such as `cpu` or `cuda:0`.
+    pub id: String,
     /// Such as `CPU, 2 cores`.
     pub name: String,
     /// Total memory of the device in bytes, where it can be told.
     pub memory_bytes: Option<u64>,
+    /// What else is worth knowing, such as a card's compute capability and driver.
+    pub detail: Option<String>,
 }
 
 /// What a run will take, told before it is started.

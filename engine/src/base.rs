@@ -1,15 +1,17 @@
 //! A base model: its frozen weights, its tokenizer and what is known of it.
 
 use crate::adapter::lora::{GROUPS, module_shape};
+use crate::device::Device;
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
 use crate::model::linear::{FrozenWeight, LinearGroup};
 use crate::model::llama::{Layer, Llama};
 use crate::model::rope::Rope;
+use crate::network::Network;
 use crate::text::tokenizer::TextTokenizer;
 use crate::weights::gguf::{GgufFile, unpermute_rope};
 use crate::weights::nf4::Nf4;
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use domain::model::BaseModelInfo;
 use domain::spec::{Quantization, TargetModule};
 use std::path::Path;
@@ -21,20 +23,19 @@ const EXPAND_AT_MOST_BYTES: usize = 2 << 30;
 
 pub struct BaseModel {
     info: BaseModelInfo,
-    llama: Llama,
+    network: Network,
     tokenizer: Arc<TextTokenizer>,
     quantization: Quantization,
+    device: Device,
 }
 
 impl BaseModel {
-    /// Loads a GGUF file, tensor by tensor.
+    /// Loads a GGUF file onto a device, tensor by tensor.
     ///
     /// # Errors
-    /// The file is broken, is no Llama, or a tensor is missing or of another shape than the header says.
+    /// The file is broken, is no Llama, or a tensor is missing or of another shape than the header says; the device
+    /// cannot be used.
     pub fn load(path: &Path, quantization: Quantization, device: &Device) -> Result<Self, EngineError> {
-        if !device.is_cpu() {
-            return Err(EngineError::invalid("only the CPU is supported"));
-        }
         let file = GgufFile::open(path)?;
         let architecture = file.require_str("general.architecture")?.to_string();
         if architecture != "llama" {
@@ -50,8 +51,16 @@ impl BaseModel {
                 config.vocab_size
             )));
         }
-        let llama = assemble(config, quantization, &mut |wanted| read_from_gguf(&file, wanted))?;
-        let config = &llama.config;
+        let network = match device {
+            Device::Cpu => Network::Cpu(assemble(config, quantization, &mut |wanted| read_from_gguf(&file, wanted))?),
+            // Where the weights go to cards, once there is code for them.
+            Device::Cuda(_) => {
+                return Err(EngineError::invalid(format!(
+                    "models cannot be computed on {device} yet, only on the CPU"
+                )));
+            }
+        };
+        let config = network.config();
         let info = BaseModelInfo {
             name: file.metadata_str("general.name").map_or_else(|| file_stem(path), str::to_string),
             architecture,
@@ -65,20 +74,27 @@ impl BaseModel {
             vocab_size: config.vocab_size,
             context_length: config.max_position_embeddings,
         };
-        Ok(Self { info, llama, tokenizer, quantization })
+        Ok(Self { info, network, tokenizer, quantization, device: device.clone() })
     }
 
     pub fn info(&self) -> &BaseModelInfo {
         &self.info
     }
 
-    pub fn llama(&self) -> &Llama {
-        &self.llama
+    /// The model where it computes.
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
-    /// To change weights in place, as merging an adapter does.
-    pub fn llama_mut(&mut self) -> &mut Llama {
-        &mut self.llama
+    /// To change weights in place, as merging an adapter does; `None` where they are not on the CPU.
+    pub fn cpu_llama_mut(&mut self) -> Option<&mut Llama> {
+        match &mut self.network {
+            Network::Cpu(llama) => Some(llama),
+        }
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     pub fn tokenizer(&self) -> &Arc<TextTokenizer> {
@@ -109,7 +125,7 @@ pub type ReadTensor<'a> = &'a mut dyn FnMut(&ShapedTensor) -> Result<Option<Vec<
 pub fn assemble(config: LlamaConfig, quantization: Quantization, read: ReadTensor) -> Result<Llama, EngineError> {
     let mut tensor = |wanted: Wanted, rows: usize, columns: usize| -> Result<Option<Tensor>, EngineError> {
         let Some(values) = read(&ShapedTensor { wanted, rows, columns, config: &config })? else { return Ok(None) };
-        Ok(Some(Tensor::from_vec(values, (rows, columns), &Device::Cpu)?))
+        Ok(Some(Tensor::from_vec(values, (rows, columns), &candle_core::Device::Cpu)?))
     };
     let missing = |wanted: Wanted| EngineError::invalid(format!("the model has no tensor for {wanted:?}"));
     let hidden = config.hidden_size;
@@ -185,7 +201,7 @@ impl HeldWeight {
         }
         let mut values = values;
         codes.dequantize_into(&mut values);
-        Ok(Self::Expanded(Tensor::from_vec(values, (rows, columns), &Device::Cpu)?))
+        Ok(Self::Expanded(Tensor::from_vec(values, (rows, columns), &candle_core::Device::Cpu)?))
     }
 
     /// One below the other.

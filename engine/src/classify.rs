@@ -8,25 +8,27 @@ use crate::adapter::lora::Lora;
 use crate::adapter::peft;
 use crate::base::BaseModel;
 use crate::error::EngineError;
-use crate::model::llama::{KeyValueCache, Llama, Pass};
-use crate::model::loss;
+use crate::memory::with_fitting_rows;
 use crate::model::plan::Plan;
+use crate::network::{Adapter, Cache, Network, NetworkPass};
 use crate::text::template::{EncodedPrompt, PromptEncoder};
 use domain::prediction::Prediction;
 use domain::spec::{Quantization, TrainSpec};
 use domain::template::PromptTemplate;
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Scores prompts against labels with one model and one adapter.
 pub struct Scorer<'a> {
-    llama: &'a Llama,
-    lora: Option<&'a Lora>,
+    network: &'a Network,
+    adapter: Option<&'a Adapter>,
     prefix: Vec<u32>,
-    cache: KeyValueCache,
+    cache: Cache,
     labels: LabelPaths,
+    fitting_rows: Cell<usize>,
 }
 
 /// The labels as paths of tokens. The first token of every label is asked for where the prompt ends; of longer labels
@@ -58,20 +60,44 @@ impl LabelPaths {
 
 impl<'a> Scorer<'a> {
     /// Runs the shared beginning of all prompts through the model.
-    pub fn new(llama: &'a Llama, lora: Option<&'a Lora>, encoder: &PromptEncoder) -> Result<Self, EngineError> {
-        let prefix = encoder.shared_prefix();
-        let cache = prefix_cache(llama, lora, &prefix)?;
-        Ok(Self::with_cache(llama, lora, encoder, prefix, cache))
+    pub fn new(
+        network: &'a Network,
+        adapter: Option<&'a Adapter>,
+        encoder: &PromptEncoder,
+    ) -> Result<Self, EngineError> {
+        let cache = network.key_value_cache(&encoder.shared_prefix(), adapter)?;
+        Ok(Self::with_cache(network, adapter, encoder, cache))
     }
 
-    fn with_cache(
-        llama: &'a Llama,
-        lora: Option<&'a Lora>,
-        encoder: &PromptEncoder,
-        prefix: Vec<u32>,
-        cache: KeyValueCache,
-    ) -> Self {
-        Self { llama, lora, prefix, cache, labels: LabelPaths::new(encoder.labels()) }
+    fn with_cache(network: &'a Network, adapter: Option<&'a Adapter>, encoder: &PromptEncoder, cache: Cache) -> Self {
+        let (prefix, labels) = (encoder.shared_prefix(), LabelPaths::new(encoder.labels()));
+        Self { network, adapter, prefix, cache, labels, fitting_rows: Cell::new(usize::MAX) }
+    }
+
+    /// Never more than so many rows at once: what [`Scorer::fitting_rows`] of another scorer has found out.
+    pub fn at_most(self, rows: usize) -> Self {
+        self.fitting_rows.set(rows.max(1));
+        self
+    }
+
+    /// As many rows at once as the device's memory has turned out to hold, `usize::MAX` where it was never short.
+    pub fn fitting_rows(&self) -> usize {
+        self.fitting_rows.get()
+    }
+
+    /// As [`Scorer::log_likelihoods`], in as many parts as the device's memory asks for.
+    pub fn log_likelihoods_as_they_fit(&self, prompts: &[EncodedPrompt]) -> Result<Vec<Vec<f32>>, EngineError> {
+        let mut scores = Vec::with_capacity(prompts.len());
+        while scores.len() < prompts.len() {
+            let rest = &prompts[scores.len()..];
+            let tried = rest.len().min(self.fitting_rows.get());
+            let (new, fitting) = with_fitting_rows(tried, |rows| self.log_likelihoods(&rest[..rows]))?;
+            if fitting < tried {
+                self.fitting_rows.set(fitting);
+            }
+            scores.extend(new);
+        }
+        Ok(scores)
     }
 
     /// ln p(label | prompt) for every prompt and every label, each the sum over the label's tokens of the full
@@ -119,16 +145,14 @@ impl<'a> Scorer<'a> {
         }
 
         let cache = (shared > 0).then(|| self.cache.narrow(shared)).transpose()?;
-        let pass = Pass {
+        let pass = NetworkPass {
             tokens: &tokens,
             plan: &plan,
-            lora: self.lora,
+            adapter: self.adapter,
             output_rows: Some(&output_rows),
             cache: cache.as_ref(),
-            dropout: None,
         };
-        let hidden = self.llama.hidden(&pass)?;
-        let mut answers = loss::log_probabilities(&hidden, &self.llama.head, &asked)?.into_iter();
+        let mut answers = self.network.log_probabilities(&pass, &asked)?.into_iter();
         let scores = rows.iter().map(|_| {
             let labels = self.labels.labels.iter();
             labels.map(|tokens| answers.by_ref().take(tokens.len()).sum()).collect()
@@ -141,7 +165,7 @@ impl<'a> Scorer<'a> {
         common.min(prompt.tokens.len() - 1)
     }
 
-    /// Scores prompts in batches of `batch_size`. `on_progress` gets the number done and the answers that are new since
+    /// Scores prompts in batches of `batch_size`, or larger ones where the device wants them. `on_progress` gets the number done and the answers that are new since
     /// the last call; on `Break` the answer is `None`.
     pub fn predict(
         &self,
@@ -150,8 +174,9 @@ impl<'a> Scorer<'a> {
         on_progress: &mut dyn FnMut(usize, &[Prediction]) -> ControlFlow<()>,
     ) -> Result<Option<Vec<Prediction>>, EngineError> {
         let mut predictions = Vec::with_capacity(prompts.len());
+        let batch_size = batch_size.max(self.network.least_scoring_rows());
         for batch in prompts.chunks(batch_size.max(1)) {
-            let scores = self.log_likelihoods(batch)?;
+            let scores = self.log_likelihoods_as_they_fit(batch)?;
             let new = predictions.len();
             for (prompt, scores) in batch.iter().zip(scores) {
                 predictions.push(Prediction::from_log_likelihoods(&scores, prompt.cut));
@@ -162,16 +187,6 @@ impl<'a> Scorer<'a> {
         }
         Ok(Some(predictions))
     }
-}
-
-/// The keys and values of a prefix.
-fn prefix_cache(llama: &Llama, lora: Option<&Lora>, prefix: &[u32]) -> Result<KeyValueCache, EngineError> {
-    if prefix.is_empty() {
-        return Ok(KeyValueCache { layers: Vec::new(), tokens: 0 });
-    }
-    let mut plan = Plan::new(0);
-    plan.push(prefix.len(), Vec::new());
-    llama.key_value_cache(&Pass { tokens: prefix, plan: &plan, lora, output_rows: None, cache: None, dropout: None })
 }
 
 /// What stands beside an adapter so that texts can be classified with it as it was trained.
@@ -213,10 +228,10 @@ pub fn max_length(base: &BaseModel, spec: &TrainSpec) -> usize {
 /// A base with an adapter (or none), a template and labels: texts in, labels with probabilities out.
 pub struct Classifier {
     base: Arc<BaseModel>,
-    lora: Option<Lora>,
+    adapter: Option<Adapter>,
     labels: Vec<String>,
     encoder: PromptEncoder,
-    cache: KeyValueCache,
+    cache: Cache,
 }
 
 impl Classifier {
@@ -226,9 +241,10 @@ impl Classifier {
     /// A file is missing or broken, or the adapter was made for a base of another shape.
     pub fn open(base: Arc<BaseModel>, adapter: &Path) -> Result<Self, EngineError> {
         let file = ClassifierFile::read(adapter)?;
-        let lora = Lora::from_files(&base.llama().config, &peft::read(adapter)?)
+        let lora = Lora::from_files(base.network().config(), &peft::read(adapter)?)
             .map_err(|error| EngineError::bad_file(adapter, error.to_string()))?;
-        Self::new(base, Some(lora), &file.prompt_template, file.labels, file.max_length)
+        let placed = base.network().place(&lora)?;
+        Self::new(base, Some(placed), &file.prompt_template, file.labels, file.max_length)
     }
 
     /// The base as it is, without an adapter.
@@ -243,15 +259,15 @@ impl Classifier {
 
     fn new(
         base: Arc<BaseModel>,
-        lora: Option<Lora>,
+        adapter: Option<Adapter>,
         template: &PromptTemplate,
         labels: Vec<String>,
         max_length: usize,
     ) -> Result<Self, EngineError> {
         let max_length = max_length.min(base.info().context_length);
         let encoder = PromptEncoder::new(base.tokenizer().clone(), template, &labels, max_length)?;
-        let cache = prefix_cache(base.llama(), lora.as_ref(), &encoder.shared_prefix())?;
-        Ok(Self { base, lora, labels, encoder, cache })
+        let cache = base.network().key_value_cache(&encoder.shared_prefix(), adapter.as_ref())?;
+        Ok(Self { base, adapter, labels, encoder, cache })
     }
 
     pub fn labels(&self) -> &[String] {
@@ -267,9 +283,7 @@ impl Classifier {
         on_progress: &mut dyn FnMut(usize, &[Prediction]) -> ControlFlow<()>,
     ) -> Result<Option<Vec<Prediction>>, EngineError> {
         let prompts: Vec<EncodedPrompt> = texts.iter().map(|text| self.encoder.encode(text)).collect();
-        let prefix = self.encoder.shared_prefix();
-        let scorer =
-            Scorer::with_cache(self.base.llama(), self.lora.as_ref(), &self.encoder, prefix, self.cache.clone());
+        let scorer = Scorer::with_cache(self.base.network(), self.adapter.as_ref(), &self.encoder, self.cache.clone());
         scorer.predict(&prompts, batch_size, on_progress)
     }
 }

@@ -4,14 +4,19 @@
 pub mod adapter;
 pub mod base;
 pub mod classify;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod device;
 pub mod error;
 pub mod kernels;
+mod memory;
 pub mod model;
+pub mod network;
 pub mod text;
 pub mod train;
 pub mod weights;
 
 pub use base::BaseModel;
 pub use classify::Classifier;
+pub use device::Device;
 pub use error::EngineError;

@@ -53,7 +53,7 @@ fn spec() -> TrainSpec {
 }
 
 fn base() -> Arc<BaseModel> {
-    Arc::new(BaseModel::load(&embedded_base(), Quantization::Nf4, &candle_core::Device::Cpu).unwrap())
+    Arc::new(BaseModel::load(&embedded_base(), Quantization::Nf4, &engine::Device::Cpu).unwrap())
 }
 
 /// Runs until the end, or until `stop` says so.
@@ -91,7 +91,7 @@ fn numbers(events: &[RunEvent]) -> Vec<(u64, u64, u64)> {
 
 fn adapter(base: &BaseModel, directory: &Path) -> Vec<Vec<f32>> {
     let files = peft::read(&adapter_directory(directory)).unwrap();
-    let lora = Lora::from_files(&base.llama().config, &files).unwrap();
+    let lora = Lora::from_files(base.network().config(), &files).unwrap();
     lora.tensors().into_iter().map(matrix_values).collect()
 }
 

@@ -3,15 +3,15 @@
 
 mod common;
 
-use common::{assert_close, embedded_base, matrix_values, random_lora};
+use common::{assert_close, embedded_base, random_lora};
 use domain::spec::{Quantization, TargetModule, TrainSpec};
 use domain::template::PromptTemplate;
 use engine::adapter::Lora;
 use engine::classify::Scorer;
 use engine::kernels::{Accumulate, gemm};
 use engine::model::linear::FrozenWeight;
-use engine::model::llama::Pass;
 use engine::model::plan::Plan;
+use engine::network::{Adapter, NetworkPass};
 use engine::text::template::{EncodedPrompt, PromptEncoder};
 use engine::{BaseModel, Classifier};
 use std::ops::ControlFlow;
@@ -26,7 +26,7 @@ const TEXTS: [&str; 5] = [
 ];
 
 fn base() -> Arc<BaseModel> {
-    Arc::new(BaseModel::load(&embedded_base(), Quantization::Nf4, &candle_core::Device::Cpu).unwrap())
+    Arc::new(BaseModel::load(&embedded_base(), Quantization::Nf4, &engine::Device::Cpu).unwrap())
 }
 
 fn encoder(base: &BaseModel, labels: &[&str]) -> PromptEncoder {
@@ -35,22 +35,30 @@ fn encoder(base: &BaseModel, labels: &[&str]) -> PromptEncoder {
 }
 
 fn small_lora(base: &BaseModel) -> Lora {
-    let lora = random_lora(&base.llama().config, 4, 1.0, &TargetModule::ALL);
+    let lora = random_lora(base.network().config(), 4, 1.0, &TargetModule::ALL);
     for tensor in lora.tensors() {
         engine::kernels::edit(tensor, |values, _| values.iter_mut().for_each(|value| *value *= 0.2)).unwrap();
     }
     lora
 }
 
+fn small_adapter(base: &BaseModel) -> Adapter {
+    base.network().place(&small_lora(base)).unwrap()
+}
+
 #[test]
 fn a_batch_answers_as_its_rows_alone() {
     let base = base();
-    let lora = small_lora(&base);
+    let adapter = small_adapter(&base);
     for labels in [&["positive", "neutral", "negative"][..], &["very good", "very bad indeed", "very", "mixed"][..]] {
         let encoder = encoder(&base, labels);
         let prompts: Vec<EncodedPrompt> = TEXTS.iter().map(|text| encoder.encode(text)).collect();
-        let scorer = Scorer::new(base.llama(), Some(&lora), &encoder).unwrap();
+        let scorer = Scorer::new(base.network(), Some(&adapter), &encoder).unwrap();
         let together = scorer.log_likelihoods(&prompts).unwrap();
+        let in_twos = Scorer::new(base.network(), Some(&adapter), &encoder).unwrap().at_most(2);
+        for (in_twos, together) in in_twos.log_likelihoods_as_they_fit(&prompts).unwrap().iter().zip(&together) {
+            assert_close("two at a time and in a batch", in_twos, together, 1e-5);
+        }
         for (prompt, together) in prompts.iter().zip(together) {
             let alone = scorer.log_likelihoods(std::slice::from_ref(prompt)).unwrap().remove(0);
             assert_close("alone and in a batch", &alone, &together, 1e-5);
@@ -61,13 +69,13 @@ fn a_batch_answers_as_its_rows_alone() {
 #[test]
 fn labels_score_as_the_whole_sequence_does_in_the_plain_model() {
     let base = base();
-    let lora = small_lora(&base);
-    let llama = base.llama();
+    let adapter = small_adapter(&base);
+    let network = base.network();
     // One label is the beginning of another, so all of them end in the end-of-text token.
     let encoder = encoder(&base, &["very good", "very bad indeed", "very", "mixed"]);
     assert!(encoder.terminated());
     let prompts: Vec<EncodedPrompt> = TEXTS.iter().map(|text| encoder.encode(text)).collect();
-    let scores = Scorer::new(llama, Some(&lora), &encoder).unwrap().log_likelihoods(&prompts).unwrap();
+    let scores = Scorer::new(network, Some(&adapter), &encoder).unwrap().log_likelihoods(&prompts).unwrap();
     for (prompt, scores) in prompts.iter().zip(scores) {
         let expected: Vec<f32> = encoder
             .labels()
@@ -76,17 +84,15 @@ fn labels_score_as_the_whole_sequence_does_in_the_plain_model() {
                 let tokens: Vec<u32> = prompt.tokens.iter().chain(label).copied().collect();
                 let mut plan = Plan::new(0);
                 plan.push(tokens.len(), Vec::new());
-                let pass = Pass {
+                let pass = NetworkPass {
                     tokens: &tokens,
                     plan: &plan,
-                    lora: Some(&lora),
+                    adapter: Some(&adapter),
                     output_rows: None,
                     cache: None,
-                    dropout: None,
                 };
-                let logits = llama.logits(&pass).unwrap();
-                let logits = matrix_values(&logits);
-                let vocabulary = llama.config.vocab_size;
+                let logits = network.logits(&pass).unwrap();
+                let vocabulary = network.config().vocab_size;
                 (prompt.tokens.len()..tokens.len())
                     .map(|at| {
                         let row = &logits[(at - 1) * vocabulary..at * vocabulary];
@@ -107,11 +113,12 @@ fn merged_weights_answer_as_unmerged_ones() {
     let lora = small_lora(&base);
     let encoder = encoder(&base, &["positive", "neutral", "negative"]);
     let prompts: Vec<EncodedPrompt> = TEXTS.iter().map(|text| encoder.encode(text)).collect();
-    let unmerged = Scorer::new(base.llama(), Some(&lora), &encoder).unwrap().log_likelihoods(&prompts).unwrap();
+    let adapter = base.network().place(&lora).unwrap();
+    let unmerged = Scorer::new(base.network(), Some(&adapter), &encoder).unwrap().log_likelihoods(&prompts).unwrap();
 
     // W + alpha / r · B A, in a base of its own.
     let mut merged = self::base();
-    let llama = Arc::get_mut(&mut merged).unwrap().llama_mut();
+    let llama = Arc::get_mut(&mut merged).unwrap().cpu_llama_mut().unwrap();
     for (index, layer) in llama.layers.iter_mut().enumerate() {
         for group in &mut layer.groups {
             let FrozenWeight::Expanded(weight) = &group.weight else { panic!("a small base is kept expanded") };
@@ -123,7 +130,7 @@ fn merged_weights_answer_as_unmerged_ones() {
             }
         }
     }
-    let merged = Scorer::new(merged.llama(), None, &encoder).unwrap().log_likelihoods(&prompts).unwrap();
+    let merged = Scorer::new(merged.network(), None, &encoder).unwrap().log_likelihoods(&prompts).unwrap();
     for (merged, unmerged) in merged.iter().zip(&unmerged) {
         assert_close("merged and unmerged", merged, unmerged, 1e-4);
     }
@@ -163,9 +170,9 @@ fn the_base_knows_english() {
     let tokens: Vec<u32> = base.tokenizer().bos().into_iter().chain(base.tokenizer().encode(text)).collect();
     let mut plan = Plan::new(0);
     plan.push(tokens.len(), Vec::new());
-    let pass = Pass { tokens: &tokens, plan: &plan, lora: None, output_rows: None, cache: None, dropout: None };
-    let logits = matrix_values(&base.llama().logits(&pass).unwrap());
-    let vocabulary = base.llama().config.vocab_size;
+    let pass = NetworkPass { tokens: &tokens, plan: &plan, adapter: None, output_rows: None, cache: None };
+    let logits = base.network().logits(&pass).unwrap();
+    let vocabulary = base.network().config().vocab_size;
     let surprise: f64 = (1..tokens.len())
         .map(|at| {
             let row = &logits[(at - 1) * vocabulary..at * vocabulary];

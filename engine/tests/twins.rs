@@ -11,7 +11,7 @@ use engine::model::linear::Dropout;
 use engine::model::llama::{ActivationBudget, Llama, Pass};
 use engine::model::plan::Plan;
 use engine::text::batch::{PackedBatch, TokenRow};
-use engine::train::recipe::loss_and_gradient;
+use engine::train::learner::loss_and_gradient;
 
 const KEEP_ALL: ActivationBudget = ActivationBudget(usize::MAX);
 

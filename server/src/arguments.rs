@@ -3,9 +3,11 @@
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use domain::spec::{KNOBS, Knob, KnobKind, Quantization, TrainSpec};
-use engine::BaseModel;
+use engine::device::{self, Chosen};
+use engine::{BaseModel, Device, EngineError};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// The base model that lies in the repository, seen from its root.
@@ -40,12 +42,74 @@ pub fn looked_from(path: &Path) -> String {
     }
 }
 
-/// Loads the base model that `--model` names.
-pub fn load_base(path: &Path, quantization: Quantization) -> anyhow::Result<Arc<BaseModel>> {
-    require_file("--model", path)?;
-    let base = BaseModel::load(path, quantization, &engine::device::choose())
-        .with_context(|| format!("The base model {} could not be loaded", path.display()))?;
-    Ok(Arc::new(base))
+// No doc comments on structs that are flattened: clap would take them for the help of the whole subcommand.
+#[derive(Args, Clone, Debug)]
+pub struct DeviceArgument {
+    /// What computes: auto for the first usable GPU and else the CPU, cpu, cuda, or cards by number such as cuda:0,1
+    #[arg(long, value_name = "DEVICE", default_value = "auto", env = "AYAR_DEVICE")]
+    device: WantedDevice,
+}
+
+impl DeviceArgument {
+    /// The device, if it can be had, with a note where it is not what was hoped for.
+    pub fn choose(&self) -> Result<Chosen, Usage> {
+        let wanted = match &self.device {
+            WantedDevice::Automatic => None,
+            WantedDevice::Named(device) => Some(device),
+        };
+        device::choose(wanted).map_err(|error| Usage(format!("--device: {error}")))
+    }
+}
+
+/// The value of `--device`.
+#[derive(Clone, Debug)]
+enum WantedDevice {
+    Automatic,
+    Named(Device),
+}
+
+impl FromStr for WantedDevice {
+    type Err = EngineError;
+
+    fn from_str(words: &str) -> Result<Self, EngineError> {
+        if words == "auto" { Ok(Self::Automatic) } else { words.parse().map(Self::Named) }
+    }
+}
+
+// Shared by the commands that compute in this process.
+#[derive(Args, Clone, Debug)]
+pub struct BaseArguments {
+    /// Base model, a GGUF file; with an adapter, the one that it was trained on
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
+    model: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgument,
+}
+
+impl BaseArguments {
+    /// Checks both before any other work is done, and says on stderr what is to be said of the device.
+    pub fn choose(&self) -> Result<Base, Usage> {
+        require_file("--model", &self.model)?;
+        let Chosen { device, note } = self.device.choose()?;
+        if let Some(note) = note {
+            eprintln!("{note}");
+        }
+        Ok(Base { model: self.model.clone(), device })
+    }
+}
+
+/// A base model that is there and a device that can be had.
+pub struct Base {
+    model: PathBuf,
+    device: Device,
+}
+
+impl Base {
+    pub fn load(&self, quantization: Quantization) -> anyhow::Result<Arc<BaseModel>> {
+        let base = BaseModel::load(&self.model, quantization, &self.device)
+            .with_context(|| format!("The base model {} could not be loaded", self.model.display()))?;
+        Ok(Arc::new(base))
+    }
 }
 
 /// The folder of an adapter, given it or the folder of the run that made it.

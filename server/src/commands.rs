@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod classify;
+pub mod devices;
 pub mod evaluate;
 pub mod serve;
 pub mod train;

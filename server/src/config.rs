@@ -1,6 +1,6 @@
 //! How the server is set up: every option is an argument and an environment variable.
 
-use crate::arguments::DEFAULT_BASE_MODEL;
+use crate::arguments::{DEFAULT_BASE_MODEL, DeviceArgument};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +19,8 @@ pub struct ServeConfig {
     /// Base model that runs fine-tune, a GGUF file
     #[arg(long, env = "AYAR_BASE_MODEL", default_value = DEFAULT_BASE_MODEL)]
     pub base_model: PathBuf,
+    #[command(flatten)]
+    pub device: DeviceArgument,
     /// Dataset that is imported on the very first start
     #[arg(long, env = "AYAR_SAMPLE", default_value = "data/sample/headlines.csv")]
     pub sample: PathBuf,

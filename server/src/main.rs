@@ -37,6 +37,8 @@ enum Command {
     Classify(commands::classify::ClassifyArguments),
     /// Measure speed and memory with a fixed recipe
     Bench(commands::bench::BenchArguments),
+    /// List what models can compute on here
+    Devices(commands::devices::DevicesArguments),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => commands::evaluate::evaluate(arguments),
         Command::Classify(arguments) => commands::classify::classify(arguments),
         Command::Bench(arguments) => commands::bench::bench(arguments),
+        Command::Devices(arguments) => commands::devices::devices(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -80,6 +80,8 @@ fn arguments_that_cannot_be_used_end_with_2_and_say_which() {
         (&["--model", "nowhere.gguf"], "nowhere.gguf does not exist"),
         (&["--validation", "nowhere.csv"], "nowhere.csv does not exist"),
         (&["--no-such-knob", "1"], "--no-such-knob"),
+        (&["--device", "gpu"], "names no device"),
+        (&["--device", "cuda:1,1"], "card 1 twice"),
     ] {
         let (code, said) = outcome(&as_strs(&train_arguments(&folder, more)));
         assert_eq!(code, 2, "{said}");
@@ -91,6 +93,37 @@ fn arguments_that_cannot_be_used_end_with_2_and_say_which() {
     assert_eq!(outcome(&["--help"]).0, 0);
     assert_eq!(outcome(&["--version"]).0, 0);
     assert!(!folder.path().join("out").exists());
+}
+
+/// Whatever this machine has: the CPU comes first, and either there is a card or it is said why there is none.
+#[test]
+fn devices_are_listed_and_chosen_by_name() {
+    let output = run(&["devices", "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let listed: Value = serde_json::from_str(&stdout(&output)).expect("one JSON object on stdout");
+    let devices = listed["devices"].as_array().unwrap();
+    assert_eq!(devices[0]["id"], "cpu");
+    assert!(devices[0]["name"].as_str().unwrap().starts_with("CPU, "), "{listed}");
+    assert_eq!(devices.len() == 1, listed["why_no_gpu"].is_string(), "{listed}");
+
+    let (code, said) = outcome(&["devices"]);
+    assert_eq!(code, 0, "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("device") && lines[1].starts_with("cpu "), "{said}");
+    if let Some(reason) = listed["why_no_gpu"].as_str() {
+        assert!(said.contains(reason), "{said}");
+    }
+
+    // A card that is not there is refused before anything is begun; the CPU is there under its own name.
+    let folder = folder_with_rows(8, 4);
+    let (code, said) = outcome(&as_strs(&train_arguments(&folder, &["--device", "cuda:99"])));
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("--device: ") && !folder.path().join("out").exists(), "{said}");
+    let one_step = ["--device", "cpu", "--num_train_epochs", "1", "--json"];
+    let output = run(&as_strs(&train_arguments(&folder, &one_step)));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let figures: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(figures["device"], devices[0]["name"]);
 }
 
 #[test]

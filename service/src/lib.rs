@@ -28,6 +28,7 @@ use crate::files::Files;
 use crate::runs::RunsParts;
 use crate::worker::StopSignal;
 use domain::error::UserError;
+use engine::Device;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +50,8 @@ pub struct ServiceConfig {
     pub base_model: PathBuf,
     /// A CSV file that becomes a dataset on the first start.
     pub sample: Option<PathBuf>,
+    /// What runs and classifiers compute on.
+    pub device: Device,
 }
 
 /// All of it. Clones share everything; when the last one is dropped, the worker stops at its next event.
@@ -92,8 +95,8 @@ impl Service {
         let files = Files::open(&config.data_dir)?;
         let lock = lock_folder(&files)?;
         let db = Database::open(config.database_url.as_deref(), &files.database()).await?;
-        let base_model = config.base_model.clone();
-        let models = datasets::blocking(move || Models::open(&base_model)).await?;
+        let (base_model, device) = (config.base_model.clone(), config.device.clone());
+        let models = datasets::blocking(move || Models::open(&base_model, device)).await?;
 
         let datasets = Datasets::new(db.clone(), files.clone(), clock);
         let feed = Feed::new(db.clone(), clock);

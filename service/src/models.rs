@@ -4,7 +4,7 @@ use crate::error::{Result, ServiceError};
 use domain::error::UserError;
 use domain::model::{BaseModelInfo, DeviceInfo};
 use domain::spec::Quantization;
-use engine::{BaseModel, device};
+use engine::{BaseModel, Device, device};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,16 +18,17 @@ pub struct Models {
 struct Inner {
     path: PathBuf,
     info: BaseModelInfo,
-    device: DeviceInfo,
+    device: Device,
+    device_info: DeviceInfo,
     /// For those who need the tokenizer and the shape only.
     first: Arc<BaseModel>,
     loaded: Mutex<HashMap<Quantization, Arc<BaseModel>>>,
 }
 
 impl Models {
-    /// Loads the model once, as most runs want it, so that a broken file is found at the start and not by a run.
+    /// Loads the model once onto the device, as most runs want it, so that a broken file is found at the start and not by a run.
     /// Blocks.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path, device: Device) -> Result<Self> {
         if !path.is_file() {
             return Err(UserError::not_found(format!(
                 "The base model {} is not there. Name the GGUF file of a Llama model.",
@@ -35,13 +36,13 @@ impl Models {
             ))
             .into());
         }
-        let device = device::choose();
         let first = Arc::new(BaseModel::load(path, Quantization::Nf4, &device)?);
         Ok(Self {
             inner: Arc::new(Inner {
                 path: path.to_path_buf(),
                 info: first.info().clone(),
-                device: device::describe(&device),
+                device_info: device::describe(&device),
+                device,
                 loaded: Mutex::new(HashMap::from([(Quantization::Nf4, first.clone())])),
                 first,
             }),
@@ -53,7 +54,7 @@ impl Models {
     }
 
     pub fn device(&self) -> DeviceInfo {
-        self.inner.device.clone()
+        self.inner.device_info.clone()
     }
 
     /// The model with its weights held that way. Blocks while it is loaded for the first time.
@@ -63,7 +64,7 @@ impl Models {
         if let Some(model) = loaded.get(&quantization) {
             return Ok(model.clone());
         }
-        let model = Arc::new(BaseModel::load(&self.inner.path, quantization, &device::choose())?);
+        let model = Arc::new(BaseModel::load(&self.inner.path, quantization, &self.inner.device)?);
         loaded.insert(quantization, model.clone());
         Ok(model)
     }

@@ -125,6 +125,18 @@ impl Lora {
         Self::zeros(config, self.r, self.lora_alpha, &self.target_modules)
     }
 
+    /// Another of this shape, its matrices made by `make` from this one's, in the order of [`Lora::tensors`].
+    pub fn map(&self, mut make: impl FnMut(&Tensor) -> Result<Tensor, EngineError>) -> Result<Self, EngineError> {
+        let mut other = self.clone();
+        for group in other.layers.iter_mut().flat_map(|layer| layer.groups.iter_mut().flatten()) {
+            group.a = make(&group.a)?;
+            for part in group.parts.iter_mut().flatten() {
+                part.b = make(&part.b)?;
+            }
+        }
+        Ok(other)
+    }
+
     /// Every trained matrix, in an order that never changes: by layer, by group, A before the Bs.
     pub fn tensors(&self) -> Vec<&Tensor> {
         let groups = self.layers.iter().flat_map(|layer| layer.groups.iter().flatten());

@@ -41,6 +41,11 @@ impl Rope {
         Self { half, cosines, sines }
     }
 
+    /// Cosines and sines, (positions, head_dim / 2) each.
+    pub fn tables(&self) -> (&[f32], &[f32]) {
+        (&self.cosines, &self.sines)
+    }
+
     pub fn positions(&self) -> usize {
         self.cosines.len() / self.half
     }

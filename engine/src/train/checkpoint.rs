@@ -2,9 +2,9 @@
 
 use crate::adapter::lora::Lora;
 use crate::error::EngineError;
-use crate::train::optimizer::AdamW;
+use crate::kernels::Matrix;
+use crate::train::learner::Snapshot;
 use crate::weights::safetensors::{self, NamedTensor, SafetensorsFile};
-use crate::{adapter::copy_into, kernels::Matrix};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -57,7 +57,7 @@ pub fn has_checkpoint(directory: &Path) -> bool {
 }
 
 /// Writes a checkpoint; the one before it is removed only when the new one stands.
-pub fn save(directory: &Path, state: &TrainerState, lora: &Lora, optimizer: &AdamW) -> Result<(), EngineError> {
+pub fn save(directory: &Path, state: &TrainerState, snapshot: &Snapshot) -> Result<(), EngineError> {
     let partial = directory.join("checkpoint.partial");
     if partial.exists() {
         fs::remove_dir_all(&partial).map_err(|source| EngineError::io(&partial, source))?;
@@ -65,7 +65,7 @@ pub fn save(directory: &Path, state: &TrainerState, lora: &Lora, optimizer: &Ada
     fs::create_dir_all(&partial).map_err(|source| EngineError::io(&partial, source))?;
 
     let mut held = Vec::new();
-    for (kind, lora) in [("lora", lora), ("m", &optimizer.m), ("v", &optimizer.v)] {
+    for (kind, lora) in [("lora", &snapshot.lora), ("m", &snapshot.m), ("v", &snapshot.v)] {
         for (index, tensor) in lora.tensors().into_iter().enumerate() {
             let (rows, columns) = tensor.dims2()?;
             held.push((format!("{kind}.{index}"), vec![rows, columns], Matrix::of(tensor)?));
@@ -95,16 +95,15 @@ pub fn save(directory: &Path, state: &TrainerState, lora: &Lora, optimizer: &Ada
     Ok(())
 }
 
-/// Reads a checkpoint into `lora` and `optimizer`, where there is one.
+/// Reads the checkpoint, where there is one. Its matrices must have the shapes of those in `shaped`.
 ///
 /// # Errors
 /// It is broken, or belongs to another recipe or other rows.
 pub fn load(
     directory: &Path,
     fingerprint: u64,
-    lora: &Lora,
-    optimizer: &mut AdamW,
-) -> Result<Option<TrainerState>, EngineError> {
+    shaped: &Snapshot,
+) -> Result<Option<(TrainerState, Snapshot)>, EngineError> {
     let places = [checkpoint_directory(directory), previous_directory(directory)];
     let Some(place) = places.into_iter().find(|place| place.join(STATE).is_file()) else { return Ok(None) };
     let path = place.join(STATE);
@@ -118,15 +117,21 @@ pub fn load(
         ));
     }
     let file = SafetensorsFile::open(&place.join(TENSORS))?;
-    for (kind, lora) in [("lora", lora), ("m", &optimizer.m), ("v", &optimizer.v)] {
-        for (index, tensor) in lora.tensors().into_iter().enumerate() {
+    let read = |kind: &str, shaped: &Lora| {
+        let mut names = (0..).map(|index| format!("{kind}.{index}"));
+        shaped.map(|tensor| {
             let (rows, columns) = tensor.dims2()?;
-            let values = file.tensor_of_shape(&format!("{kind}.{index}"), &[rows, columns])?;
-            copy_into(tensor, &Tensor::from_vec(values, (rows, columns), &Device::Cpu)?)?;
-        }
-    }
-    optimizer.step = state.step;
-    Ok(Some(state))
+            let values = file.tensor_of_shape(&names.next().unwrap_or_default(), &[rows, columns])?;
+            Ok(Tensor::from_vec(values, (rows, columns), &Device::Cpu)?)
+        })
+    };
+    let snapshot = Snapshot {
+        lora: read("lora", &shaped.lora)?,
+        m: read("m", &shaped.m)?,
+        v: read("v", &shaped.v)?,
+        step: state.step,
+    };
+    Ok(Some((state, snapshot)))
 }
 
 /// Once the adapter stands, the way there is no longer needed.

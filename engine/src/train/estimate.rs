@@ -3,7 +3,6 @@
 use crate::adapter::lora::{Lora, module_shape};
 use crate::base::BaseModel;
 use crate::classify::max_length;
-use crate::device::matmul_gflops;
 use crate::error::EngineError;
 use crate::text::template::PromptEncoder;
 use crate::train::recipe::{Example, TrainRequest};
@@ -41,7 +40,8 @@ pub fn estimate(base: &BaseModel, request: &TrainRequest) -> Result<Estimate, En
 
     // A trained token costs a forward (2 operations per weight) and a backward to its input (2 more); a scored one the
     // forward. LoRA adds 6 operations per parameter in training.
-    let config = &base.llama().config;
+    let network = base.network();
+    let config = network.config();
     let weights: f64 = TargetModule::ALL
         .iter()
         .map(|module| {
@@ -58,18 +58,18 @@ pub fn estimate(base: &BaseModel, request: &TrainRequest) -> Result<Estimate, En
     let per_scored_token = 2.0 * weights + 2.0 * trainable;
 
     let rows = request.train.len() as f64;
-    let batches = (rows / spec.per_device_train_batch_size as f64).ceil();
-    let shared_rows = if spec.per_device_train_batch_size > 1 { shared as f64 } else { 0.0 };
+    let micro_batch = network.micro_batch(spec) as f64;
+    let batches = (rows / micro_batch).ceil();
+    let shared_rows = if micro_batch > 1.0 { shared as f64 } else { 0.0 };
     let tokens_per_epoch = rows * (train.mean_tokens - shared_rows) + batches * shared_rows;
     let scored_rows = 2.0 * request.test.len() as f64
         + request.validation.len() as f64 * looks_at_validation(spec, request.train.len() as u64);
     let scored_tokens = scored_rows * (score.mean_tokens - shared as f64);
 
-    let rate = matmul_gflops() * 1e9;
-    let micro_batch_tokens =
-        (spec.per_device_train_batch_size as f64 * (train.mean_tokens - shared_rows) + shared_rows) as usize;
+    let rate = network.matmul_gflops() * 1e9;
+    let micro_batch_tokens = (micro_batch * (train.mean_tokens - shared_rows) + shared_rows) as usize;
     let steps = (request.train.len() as u64).div_ceil(spec.rows_per_step()) * spec.num_train_epochs;
-    let activations = base.llama().activation_bytes(micro_batch_tokens).min(512 << 20);
+    let activations = network.activation_bytes(micro_batch_tokens).min(512 << 20);
     let f32_bytes = size_of::<f32>() as f64;
     // Weights, LoRA with gradient and two moments, activations, and what the process itself takes.
     let peak = (weights + vocabulary) * f32_bytes + 4.0 * trainable * f32_bytes + activations as f64 + 120e6;

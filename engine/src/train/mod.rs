@@ -2,7 +2,9 @@
 
 pub mod checkpoint;
 pub mod estimate;
+pub mod learner;
 pub mod optimizer;
+pub mod rate;
 pub mod recipe;
 pub mod rows;
 pub mod schedule;

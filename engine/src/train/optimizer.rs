@@ -21,15 +21,20 @@ pub struct AdamW {
 
 impl AdamW {
     pub fn new(config: &LlamaConfig, lora: &Lora, spec: &TrainSpec) -> Result<Self, EngineError> {
-        Ok(Self {
-            m: lora.zeros_like(config)?,
-            v: lora.zeros_like(config)?,
-            step: 0,
+        Ok(Self::going_on(lora.zeros_like(config)?, lora.zeros_like(config)?, 0, spec))
+    }
+
+    /// From the moments that `step` updates have left.
+    pub fn going_on(m: Lora, v: Lora, step: u64, spec: &TrainSpec) -> Self {
+        Self {
+            m,
+            v,
+            step,
             beta1: spec.adam_beta1,
             beta2: spec.adam_beta2,
             epsilon: spec.adam_epsilon,
             weight_decay: spec.weight_decay,
-        })
+        }
     }
 
     /// One update with `coefficient` times the gradient:

@@ -9,13 +9,15 @@ use crate::adapter::peft;
 use crate::base::BaseModel;
 use crate::classify::{ClassifierFile, Scorer, max_length};
 use crate::error::EngineError;
+use crate::memory::with_fitting_rows;
 use crate::model::linear::Dropout;
-use crate::model::llama::{ActivationBudget, Pass};
-use crate::model::plan::Plan;
-use crate::text::batch::{PackedBatch, TokenRow};
+use crate::network::Adapter;
+use crate::text::batch::TokenRow;
 use crate::text::template::{EncodedPrompt, PromptEncoder};
 use crate::train::checkpoint::{self, TrainerState, adapter_directory, best_directory};
-use crate::train::optimizer::{AdamW, clear, clip_coefficient, gradient_norm};
+use crate::train::learner::{Gradient, Learner, Snapshot};
+use crate::train::optimizer::clip_coefficient;
+use crate::train::rate::Rate;
 use crate::train::rows::{check_labels, order_of_epoch, prompts, training_rows};
 use crate::train::schedule::learning_rate;
 use crate::weights::safetensors::write_atomic;
@@ -25,7 +27,7 @@ use domain::prediction::Prediction;
 use domain::run::{LogLevel, Moment, Phase, RunEvent, StepPoint, ValidationPoint};
 use domain::spec::TrainSpec;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -80,14 +82,8 @@ pub enum TrainOutcome {
 /// Receives what happens, and says whether to go on.
 type OnEvent<'a> = &'a mut dyn FnMut(RunEvent) -> ControlFlow<()>;
 
-/// Activations kept for the backward pass; a batch that needs more computes them again.
-const ACTIVATION_BUDGET: ActivationBudget = ActivationBudget(384 << 20);
-
 /// A checkpoint is written after this many seconds even if none is due: a kill costs no more than that.
 const SECONDS_BETWEEN_CHECKPOINTS: f64 = 30.0;
-
-/// Steps over which rows per second are averaged.
-const RATE_WINDOW: usize = 20;
 
 /// Seconds between two confusion matrices while scoring.
 const SECONDS_BETWEEN_PARTIALS: f64 = 0.5;
@@ -109,7 +105,8 @@ pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -
     fs::create_dir_all(&request.directory).map_err(|source| EngineError::io(&request.directory, source))?;
     let length = max_length(base, spec);
     let encoder = PromptEncoder::new(base.tokenizer().clone(), &spec.prompt_template, &request.labels, length)?;
-    let run = Run { base, request, encoder, fingerprint: fingerprint(base, request) };
+    let fitting_rows = Cell::new(usize::MAX);
+    let run = Run { base, request, encoder, fingerprint: fingerprint(base, request), fitting_rows };
     if let Some(report) = finished_before(&run) {
         for (moment, evaluation) in [(Moment::Before, &report.before), (Moment::After, &report.after)] {
             // Nothing is left to stop.
@@ -128,7 +125,8 @@ pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -
     }
     let best = trainer.best_adapter()?;
 
-    let Some(after) = evaluate(&run, Some(&best), Moment::After, on_event)? else {
+    let placed = base.network().place(&best)?;
+    let Some(after) = evaluate(&run, Some(&placed), Moment::After, on_event)? else {
         return Ok(TrainOutcome::Stopped { step: trainer.state.step });
     };
     write_adapter(base, request, &best)?;
@@ -176,94 +174,104 @@ struct Run<'a> {
     encoder: PromptEncoder,
     /// See [`fingerprint`].
     fingerprint: u64,
+    /// Rows that the device's memory has held at once, as far as scoring has found out.
+    fitting_rows: Cell<usize>,
 }
 
-/// The mean loss over the rows and its gradient, micro-batch by micro-batch. Each token weighs the same, however the
-/// rows are cut into micro-batches: the sum is divided by the tokens of the whole step.
-pub fn loss_and_gradient(
-    base: &crate::model::Llama,
-    lora: &Lora,
-    rows: &[&TokenRow],
-    micro_batch: usize,
-    dropout: Option<Dropout>,
-    gradient: &Lora,
-) -> Result<f64, EngineError> {
-    let loss_tokens: usize = rows.iter().map(|row| row.tokens.len() - row.loss_from).sum();
-    let scale = 1.0 / loss_tokens.max(1) as f32;
-    let mut total = 0.0;
-    for (index, rows) in rows.chunks(micro_batch.max(1)).enumerate() {
-        let rows: Vec<TokenRow> = rows.iter().map(|row| (*row).clone()).collect();
-        let batch = PackedBatch::pack(&rows, true);
-        let plan = Plan::for_rows(batch.prefix_len, &batch.sequences);
-        let dropout = dropout.map(|dropout| Dropout { seed: mix(dropout.seed ^ index as u64), ..dropout });
-        let pass =
-            Pass { tokens: &batch.tokens, plan: &plan, lora: Some(lora), output_rows: None, cache: None, dropout };
-        total += base.loss_and_gradient(&pass, &batch.losses, scale, gradient, ACTIVATION_BUDGET)?;
+impl Run<'_> {
+    fn scorer<'a>(&'a self, adapter: Option<&'a Adapter>) -> Result<Scorer<'a>, EngineError> {
+        Ok(Scorer::new(self.base.network(), adapter, &self.encoder)?.at_most(self.fitting_rows.get()))
     }
-    Ok(total / loss_tokens.max(1) as f64)
+
+    /// Remembers what a scorer has found out of the device's memory; something to tell if that is news.
+    fn learn_from(&self, scorer: &Scorer) -> Option<RunEvent> {
+        let rows = scorer.fitting_rows();
+        if rows >= self.fitting_rows.replace(rows) {
+            return None;
+        }
+        Some(warning(format!(
+            "The device's memory is too small for the scoring batches of this run: from here on {rows} rows at most are \
+             scored together. The answers stay the same."
+        )))
+    }
 }
 
 /// Training itself: from a checkpoint, or from the beginning, to the last step.
 struct Trainer<'a> {
-    base: &'a BaseModel,
-    request: &'a TrainRequest,
-    encoder: &'a PromptEncoder,
+    run: &'a Run<'a>,
     rows: Vec<TokenRow>,
     /// Training texts that were cut to fit.
     cut: usize,
     /// The epoch that is under way and the order of its rows.
     order: Option<(u64, Vec<usize>)>,
     validation: Vec<EncodedPrompt>,
-    lora: Lora,
-    optimizer: AdamW,
-    gradient: Lora,
+    learner: Learner<'a>,
+    trained_parameters: usize,
+    /// Rows of a step that go through the model together.
+    micro_batch: usize,
     state: TrainerState,
     resumed: bool,
+    /// What is to be told before the next step.
+    warnings: Vec<RunEvent>,
 }
 
 impl<'a> Trainer<'a> {
-    fn new(run: &'a Run) -> Result<Self, EngineError> {
-        let Run { base, request, encoder, fingerprint } = run;
-        let spec = &request.spec;
-        let config = &base.llama().config;
-        let lora = Lora::initialise(config, spec)?;
-        let mut optimizer = AdamW::new(config, &lora, spec)?;
-        let gradient = lora.zeros_like(config)?;
-        let saved = checkpoint::load(&request.directory, *fingerprint, &lora, &mut optimizer)?;
+    fn new(run: &'a Run<'a>) -> Result<Self, EngineError> {
+        let Run { base, request, encoder, fingerprint, .. } = run;
+        let (spec, network) = (&request.spec, base.network());
+        let beginning = Snapshot::start(network.config(), Lora::initialise(network.config(), spec)?)?;
+        let saved = checkpoint::load(&request.directory, *fingerprint, &beginning)?;
         let resumed = saved.is_some();
-        let state = saved.unwrap_or(TrainerState {
-            fingerprint: *fingerprint,
-            step: 0,
-            elapsed_seconds: 0.0,
-            best_macro_f1: None,
-            looks_since_best: 0,
-            stopped_early: false,
-            epoch_loss: (0.0, 0),
+        let (state, start) = saved.unwrap_or_else(|| {
+            let state = TrainerState {
+                fingerprint: *fingerprint,
+                step: 0,
+                elapsed_seconds: 0.0,
+                best_macro_f1: None,
+                looks_since_best: 0,
+                stopped_early: false,
+                epoch_loss: (0.0, 0),
+            };
+            (state, beginning)
         });
         let (rows, cut) = training_rows(encoder, &request.train, spec.completion_only_loss);
-        let validation = prompts(encoder, &request.validation);
-        let order = None;
-        Ok(Self { base, request, encoder, rows, cut, order, validation, lora, optimizer, gradient, state, resumed })
+        Ok(Self {
+            run,
+            rows,
+            cut,
+            order: None,
+            validation: prompts(encoder, &request.validation),
+            trained_parameters: start.lora.parameters(),
+            learner: Learner::new(network, start, spec)?,
+            micro_batch: network.micro_batch(spec).max(1),
+            state,
+            resumed,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn save(&self) -> Result<(), EngineError> {
+        checkpoint::save(&self.run.request.directory, &self.state, &self.learner.snapshot()?)
     }
 
     fn steps_per_epoch(&self) -> u64 {
-        (self.rows.len() as u64).div_ceil(self.request.spec.rows_per_step())
+        (self.rows.len() as u64).div_ceil(self.run.request.spec.rows_per_step())
     }
 
     fn total_steps(&self) -> u64 {
-        self.steps_per_epoch() * self.request.spec.num_train_epochs
+        self.steps_per_epoch() * self.run.request.spec.num_train_epochs
     }
 
     /// Rows that the steps so far have gone through, over all epochs.
     fn rows_seen(&self) -> u64 {
         let per_epoch = self.steps_per_epoch();
-        let rest = (self.state.step % per_epoch) * self.request.spec.rows_per_step();
+        let rest = (self.state.step % per_epoch) * self.run.request.spec.rows_per_step();
         self.state.step / per_epoch * self.rows.len() as u64 + rest.min(self.rows.len() as u64)
     }
 
     /// `None` when training is through.
     fn run(&mut self, on_event: OnEvent) -> Result<Option<TrainOutcome>, EngineError> {
-        let spec = &self.request.spec;
+        let spec = &self.run.request.spec;
         let total = self.total_steps();
         let mut stop = on_event(RunEvent::Phase { phase: Phase::Training }).is_break();
         if self.resumed {
@@ -275,7 +283,7 @@ impl<'a> Trainer<'a> {
         let mut last_save = Instant::now();
         while self.state.step < total && !self.state.stopped_early {
             if stop {
-                checkpoint::save(&self.request.directory, &self.state, &self.lora, &self.optimizer)?;
+                self.save()?;
                 return Ok(Some(TrainOutcome::Stopped { step: self.state.step }));
             }
             let point = self.step(total, &mut rate)?;
@@ -299,8 +307,11 @@ impl<'a> Trainer<'a> {
                     save = true;
                 }
             }
+            for warning in self.warnings.drain(..) {
+                stop |= on_event(warning).is_break();
+            }
             if save || last_save.elapsed().as_secs_f64() >= SECONDS_BETWEEN_CHECKPOINTS {
-                checkpoint::save(&self.request.directory, &self.state, &self.lora, &self.optimizer)?;
+                self.save()?;
                 last_save = Instant::now();
                 stop |= on_event(RunEvent::Checkpoint { step: self.state.step }).is_break();
             }
@@ -311,7 +322,7 @@ impl<'a> Trainer<'a> {
     /// One optimiser step.
     fn step(&mut self, total: u64, rate: &mut Rate) -> Result<StepPoint, EngineError> {
         let began = Instant::now();
-        let spec = &self.request.spec;
+        let spec = &self.run.request.spec;
         let per_epoch = self.steps_per_epoch();
         let (epoch, within) = (self.state.step / per_epoch, self.state.step % per_epoch);
         if within == 0 {
@@ -323,16 +334,10 @@ impl<'a> Trainer<'a> {
         };
         let first = (within * spec.rows_per_step()) as usize;
         let last = (first + spec.rows_per_step() as usize).min(order.len());
-        let rows: Vec<&TokenRow> = order[first..last].iter().map(|&row| &self.rows[row]).collect();
-
-        self.order = Some((epoch, order));
-
-        clear(&self.gradient)?;
         let dropout = (spec.lora_dropout > 0.0)
             .then(|| Dropout { probability: spec.lora_dropout as f32, seed: mix(mix(spec.seed) ^ self.state.step) });
-        let micro_batch = spec.per_device_train_batch_size as usize;
-        let loss = loss_and_gradient(self.base.llama(), &self.lora, &rows, micro_batch, dropout, &self.gradient)?;
-        let grad_norm = gradient_norm(&self.gradient)?;
+        let Gradient { loss, norm: grad_norm } = self.gradient(&order[first..last], dropout)?;
+        self.order = Some((epoch, order));
         if !loss.is_finite() || !grad_norm.is_finite() {
             return Err(EngineError::Diverged(format!(
                 "Training diverged at step {}: the loss is {loss} and the gradient's norm {grad_norm}. Try a lower \
@@ -343,14 +348,14 @@ impl<'a> Trainer<'a> {
         }
         let learning_rate = learning_rate(spec, self.state.step, total);
         let coefficient = clip_coefficient(grad_norm, spec.max_grad_norm);
-        self.optimizer.update(&self.lora, &self.gradient, coefficient, learning_rate)?;
+        self.learner.update(coefficient, learning_rate)?;
 
         self.state.step += 1;
         self.state.epoch_loss.0 += loss;
         self.state.epoch_loss.1 += 1;
         let seconds = began.elapsed().as_secs_f64();
         self.state.elapsed_seconds += seconds;
-        rate.record(rows.len(), seconds);
+        rate.record(last - first, seconds);
         Ok(StepPoint {
             step: self.state.step,
             total_steps: total,
@@ -364,28 +369,55 @@ impl<'a> Trainer<'a> {
         })
     }
 
+    /// Loss and gradient of the rows of one step. Where they do not fit the device's memory together, fewer at a time go
+    /// through the model, from here on: the gradients of micro-batches add up to that of the step.
+    fn gradient(&mut self, rows: &[usize], dropout: Option<Dropout>) -> Result<Gradient, EngineError> {
+        let rows: Vec<&TokenRow> = rows.iter().map(|&row| &self.rows[row]).collect();
+        let tried = self.micro_batch.min(rows.len());
+        let attempt = |micro_batch| self.learner.gradient(&rows, micro_batch, dropout);
+        let (gradient, fitting) = with_fitting_rows(tried, attempt).map_err(|error| match error {
+            EngineError::OutOfMemory { .. } => EngineError::invalid(format!(
+                "{error}, with one row at a time already. Set a shorter max_length or a smaller r, hold the weights in 4 \
+                 bits, or train on another device."
+            )),
+            other => other,
+        })?;
+        if fitting < tried {
+            self.micro_batch = fitting;
+            self.warnings.push(warning(format!(
+                "The device's memory is too small for micro-batches of {tried} rows: from here on they have {fitting}, and \
+                 their gradients are added up, so that the steps keep their rows and their numbers."
+            )));
+        }
+        Ok(gradient)
+    }
+
     /// One look at the validation rows; keeps the adapter if it is the best so far.
     fn validate(&mut self) -> Result<ValidationPoint, EngineError> {
-        let spec = &self.request.spec;
-        let scorer = Scorer::new(self.base.llama(), Some(&self.lora), self.encoder)?;
+        let Run { base, request, encoder, .. } = self.run;
+        let spec = &request.spec;
+        let adapter = self.learner.adapter()?;
+        let scorer = self.run.scorer(Some(&adapter))?;
         let mut predictions = Vec::with_capacity(self.validation.len());
         let (mut surprise, mut label_tokens) = (0.0, 0);
-        let truth: Vec<usize> = self.request.validation.iter().map(|example| example.label).collect();
-        let batch_size = spec.per_device_eval_batch_size as usize;
+        let truth: Vec<usize> = request.validation.iter().map(|example| example.label).collect();
+        let batch_size = (spec.per_device_eval_batch_size as usize).max(base.network().least_scoring_rows());
         for (prompts, truth) in self.validation.chunks(batch_size).zip(truth.chunks(batch_size)) {
-            for ((scores, prompt), &truth) in scorer.log_likelihoods(prompts)?.iter().zip(prompts).zip(truth) {
+            let scores = scorer.log_likelihoods_as_they_fit(prompts)?;
+            for ((scores, prompt), &truth) in scores.iter().zip(prompts).zip(truth) {
                 surprise -= f64::from(scores[truth]);
-                label_tokens += self.encoder.labels()[truth].len();
+                label_tokens += encoder.labels()[truth].len();
                 predictions.push(Prediction::from_log_likelihoods(scores, prompt.cut));
             }
         }
-        let evaluation = Evaluation::from_predictions(&self.request.labels, &truth, &predictions, 0.0);
+        self.warnings.extend(self.run.learn_from(&scorer));
+        let evaluation = Evaluation::from_predictions(&request.labels, &truth, &predictions, 0.0);
         let best = self.state.best_macro_f1.is_none_or(|best| evaluation.macro_f1 > best);
         if best {
             self.state.best_macro_f1 = Some(evaluation.macro_f1);
             self.state.looks_since_best = 0;
-            let files = self.lora.to_files(&self.base.info().name)?;
-            peft::write(&best_directory(&self.request.directory), &files)?;
+            let files = self.learner.lora()?.to_files(&base.info().name)?;
+            peft::write(&best_directory(&request.directory), &files)?;
         } else {
             self.state.looks_since_best += 1;
         }
@@ -405,10 +437,10 @@ impl<'a> Trainer<'a> {
     /// The adapter that was best on the validation rows, or the last one where there are none.
     fn best_adapter(&self) -> Result<Lora, EngineError> {
         if self.state.best_macro_f1.is_none() {
-            return Ok(self.lora.clone());
+            return self.learner.lora();
         }
-        let best = peft::read(&best_directory(&self.request.directory))?;
-        Lora::from_files(&self.base.llama().config, &best)
+        let best = peft::read(&best_directory(&self.run.request.directory))?;
+        Lora::from_files(self.run.base.network().config(), &best)
     }
 
     fn describe(&self) -> String {
@@ -418,43 +450,15 @@ impl<'a> Trainer<'a> {
              trained parameters.",
             self.rows.len(),
             tokens as f64 / self.rows.len() as f64,
-            self.encoder.shared_tokens(),
+            self.run.encoder.shared_tokens(),
             self.total_steps(),
-            self.request.spec.rows_per_step(),
-            self.lora.parameters(),
+            self.run.request.spec.rows_per_step(),
+            self.trained_parameters,
         );
         if self.cut > 0 {
             words += &format!(" {} texts are longer than the limit and are cut at their end.", self.cut);
         }
         words
-    }
-}
-
-/// Rows and seconds of the last steps.
-#[derive(Default)]
-struct Rate {
-    steps: VecDeque<(usize, f64)>,
-}
-
-impl Rate {
-    fn record(&mut self, rows: usize, seconds: f64) {
-        self.steps.push_back((rows, seconds));
-        if self.steps.len() > RATE_WINDOW {
-            self.steps.pop_front();
-        }
-    }
-
-    fn rows_per_second(&self) -> f64 {
-        let rows: usize = self.steps.iter().map(|(rows, _)| rows).sum();
-        rows as f64 / self.seconds().max(1e-9)
-    }
-
-    fn seconds_per_step(&self) -> f64 {
-        self.seconds() / self.steps.len().max(1) as f64
-    }
-
-    fn seconds(&self) -> f64 {
-        self.steps.iter().map(|(_, seconds)| seconds).sum()
     }
 }
 
@@ -469,7 +473,7 @@ struct Evaluated {
 /// Scores the test rows, or reads what an earlier part of this run found. `None`: stopped.
 fn evaluate(
     run: &Run,
-    lora: Option<&Lora>,
+    adapter: Option<&Adapter>,
     moment: Moment,
     on_event: OnEvent,
 ) -> Result<Option<Evaluated>, EngineError> {
@@ -486,7 +490,7 @@ fn evaluate(
                 return Ok(None);
             }
             let began = Instant::now();
-            let Some(predictions) = score_test_rows(run, lora, moment, phase, on_event)? else {
+            let Some(predictions) = score_test_rows(run, adapter, moment, phase, on_event)? else {
                 return Ok(None);
             };
             let truth: Vec<usize> = request.test.iter().map(|example| example.label).collect();
@@ -506,18 +510,18 @@ fn evaluate(
 
 fn score_test_rows(
     run: &Run,
-    lora: Option<&Lora>,
+    adapter: Option<&Adapter>,
     moment: Moment,
     phase: Phase,
     on_event: OnEvent,
 ) -> Result<Option<Vec<Prediction>>, EngineError> {
-    let Run { base, request, encoder, .. } = run;
+    let Run { request, encoder, .. } = run;
     let prompts = prompts(encoder, &request.test);
-    let scorer = Scorer::new(base.llama(), lora, encoder)?;
+    let scorer = run.scorer(adapter)?;
     let mut confusion = ConfusionMatrix::new(&request.labels);
     let (began, mut last_partial) = (Instant::now(), Instant::now());
     let batch_size = request.spec.per_device_eval_batch_size as usize;
-    scorer.predict(&prompts, batch_size, &mut |done, new| {
+    let predictions = scorer.predict(&prompts, batch_size, &mut |done, new| {
         for (example, prediction) in request.test[done - new.len()..done].iter().zip(new) {
             confusion.record(example.label, prediction.label);
         }
@@ -534,7 +538,13 @@ fn score_test_rows(
             seconds_left: (prompts.len() - done) as f64 / rows_per_second,
         })?;
         on_event(RunEvent::PartialConfusion { moment, confusion: confusion.clone() })
-    })
+    })?;
+    if let Some(warning) = run.learn_from(&scorer)
+        && on_event(warning).is_break()
+    {
+        return Ok(None);
+    }
+    Ok(predictions)
 }
 
 fn read_evaluated(path: &Path, fingerprint: u64) -> Option<Evaluated> {
@@ -583,4 +593,8 @@ fn fingerprint(base: &BaseModel, request: &TrainRequest) -> u64 {
 
 fn log(message: String) -> RunEvent {
     RunEvent::Log { level: LogLevel::Info, message }
+}
+
+fn warning(message: String) -> RunEvent {
+    RunEvent::Log { level: LogLevel::Warning, message }
 }

@@ -211,6 +211,12 @@ fn sum(values: &[f32]) -> f32 {
     partial[0]
 }
 
+/// The 256 levels of double quantisation, for a GPU's copy of them.
+#[cfg(feature = "cuda")]
+pub(crate) fn dynamic_levels() -> &'static [f32; 256] {
+    &DYNAMIC_MAP
+}
+
 /// Index of the level nearest to a value in [-1, 1]; the lower of two that are equally near.
 fn nearest_dynamic(value: f32) -> u8 {
     let map = &*DYNAMIC_MAP;

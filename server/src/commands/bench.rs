@@ -1,6 +1,6 @@
 //! `ayar bench`: speed, memory and accuracy with one fixed recipe, so that figures can be compared.
 
-use crate::arguments::{DEFAULT_BASE_MODEL, Usage};
+use crate::arguments::{BaseArguments, Usage};
 use crate::commands::train::{Parts, run};
 use crate::figures::{TrainFigures, megabytes};
 use crate::table::{self, LabelledTable};
@@ -35,18 +35,18 @@ pub struct BenchArguments {
     /// Name of the column that holds the labels
     #[arg(long, value_name = "COLUMN", default_value = "label")]
     label_column: String,
-    /// Base model, a GGUF file
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
-    model: PathBuf,
+    #[command(flatten)]
+    base: BaseArguments,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
 }
 
 pub fn bench(arguments: BenchArguments) -> anyhow::Result<()> {
+    let base = arguments.base.choose()?;
     let parts = read_parts(&arguments)?;
     let directory = Scratch::make()?;
-    let figures = run(recipe(), &arguments.model, &parts, &directory.0)?;
+    let figures = run(recipe(), &base, &parts, &directory.0)?;
     let gflops = engine::device::matmul_gflops();
     if arguments.json {
         let object = json!({ "matmul_gflops": gflops, "figures": figures });

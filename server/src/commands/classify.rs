@@ -1,6 +1,6 @@
 //! `ayar classify`: labels for texts, from the command line or a file.
 
-use crate::arguments::{DEFAULT_BASE_MODEL, Usage, adapter_folder, load_base};
+use crate::arguments::{Base, BaseArguments, Usage, adapter_folder};
 use crate::figures::peak_resident_bytes;
 use crate::interrupt;
 use crate::progress::Progress;
@@ -38,9 +38,8 @@ pub struct ClassifyArguments {
     /// Name of the column of IN.csv that holds the texts
     #[arg(long, value_name = "COLUMN", requires = "file", default_value = "text")]
     text_column: String,
-    /// Base model that the adapter was trained on
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
-    model: PathBuf,
+    #[command(flatten)]
+    base: BaseArguments,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -58,7 +57,7 @@ fn classify_texts(arguments: &ClassifyArguments, adapter: &Path) -> anyhow::Resu
     if let Some(empty) = arguments.text.iter().position(|text| text.trim().is_empty()) {
         return Err(Usage(format!("--text: text number {} is empty.", empty + 1)).into());
     }
-    let (_, classifier) = open_classifier(&arguments.model, adapter)?;
+    let (_, classifier) = open_classifier(&arguments.base.choose()?, adapter)?;
     let texts: Vec<&str> = arguments.text.iter().map(String::as_str).collect();
     let began = Instant::now();
     let predictions = score("scoring", &classifier, &texts)?;
@@ -97,7 +96,7 @@ fn classify_file(arguments: &ClassifyArguments, adapter: &Path, file: &Path, out
     }
     // Found out before the work, not after it.
     table::require_writable("--out", out)?;
-    let (_, classifier) = open_classifier(&arguments.model, adapter)?;
+    let (_, classifier) = open_classifier(&arguments.base.choose()?, adapter)?;
     let texts: Vec<&str> = table.rows.iter().map(|row| row.text.as_str()).collect();
     let began = Instant::now();
     let predictions = score("scoring", &classifier, &texts)?;
@@ -154,10 +153,10 @@ fn answers_as_csv(
 }
 
 /// The base and the classifier that the adapter makes of it.
-pub fn open_classifier(model: &Path, adapter: &Path) -> anyhow::Result<(Arc<BaseModel>, Classifier)> {
+pub fn open_classifier(base: &Base, adapter: &Path) -> anyhow::Result<(Arc<BaseModel>, Classifier)> {
     // The weights are held as they were when the adapter was trained: else its answers would be others.
     let file = ClassifierFile::read(adapter)?;
-    let base = load_base(model, file.quantization)?;
+    let base = base.load(file.quantization)?;
     let classifier = Classifier::open(base.clone(), adapter)
         .with_context(|| format!("The adapter in {} cannot be opened", adapter.display()))?;
     Ok((base, classifier))

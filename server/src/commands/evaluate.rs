@@ -1,6 +1,6 @@
 //! `ayar evaluate`: how good an adapter is on rows with known labels, and the base without it.
 
-use crate::arguments::{DEFAULT_BASE_MODEL, adapter_folder};
+use crate::arguments::{BaseArguments, adapter_folder};
 use crate::commands::classify::{open_classifier, score};
 use crate::figures::{EvaluateFigures, peak_resident_bytes};
 use crate::table;
@@ -26,9 +26,8 @@ pub struct EvaluateArguments {
     /// Name of the column that holds the labels
     #[arg(long, value_name = "COLUMN")]
     label_column: String,
-    /// Base model that the adapter was trained on
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
-    model: PathBuf,
+    #[command(flatten)]
+    base: BaseArguments,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -37,7 +36,7 @@ pub struct EvaluateArguments {
 pub fn evaluate(arguments: EvaluateArguments) -> anyhow::Result<()> {
     let adapter = adapter_folder(&arguments.adapter)?;
     let table = table::read_labelled("--data", &arguments.data, &arguments.text_column, &arguments.label_column)?;
-    let (base, classifier) = open_classifier(&arguments.model, &adapter)?;
+    let (base, classifier) = open_classifier(&arguments.base.choose()?, &adapter)?;
     let labels = classifier.labels().to_vec();
     let examples = table.examples(&labels)?;
     if examples.is_empty() {
@@ -58,7 +57,7 @@ pub fn evaluate(arguments: EvaluateArguments) -> anyhow::Result<()> {
     let figures = EvaluateFigures {
         adapter,
         base_model: base.info().name.clone(),
-        device: engine::device::describe(&engine::device::choose()).name,
+        device: engine::device::describe(base.device()).name,
         rows: texts.len(),
         rejected: table.rejected.len(),
         rows_per_second: texts.len() as f64 / after.seconds.max(1e-9),

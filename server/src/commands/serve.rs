@@ -5,6 +5,7 @@ use crate::config::ServeConfig;
 use crate::router::router;
 use crate::state::AppState;
 use anyhow::{Context, bail};
+use engine::Device;
 use leptos::config::{Env, LeptosOptions};
 use service::{Service, ServiceConfig};
 use std::future::Future;
@@ -23,14 +24,18 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 pub fn serve(config: ServeConfig) -> anyhow::Result<()> {
     require_site(&config.site_root)?;
     require_base_model(&config.base_model)?;
+    let chosen = config.device.choose()?;
+    if let Some(note) = &chosen.note {
+        tracing::info!("{note}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("No threads to be had")?;
-    let outcome = runtime.block_on(run(config));
+    let outcome = runtime.block_on(run(config, chosen.device));
     // A thread that still computes does not hold up the end: its run stands in the database with its checkpoint.
     runtime.shutdown_background();
     outcome
 }
 
-async fn run(config: ServeConfig) -> anyhow::Result<()> {
+async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
     // Before the database is opened: a second server by mistake must not touch the first one's runs.
     let listener = listen(config.addr).await?;
     let address = listener.local_addr().context("The address that was given cannot be told")?;
@@ -40,6 +45,7 @@ async fn run(config: ServeConfig) -> anyhow::Result<()> {
         database_url: config.database_url,
         base_model: config.base_model,
         sample: config.sample.is_file().then_some(config.sample),
+        device,
     })
     .await
     .with_context(|| format!("The data in {} cannot be opened", config.data_dir.display()))?;

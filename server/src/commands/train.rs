@@ -1,6 +1,6 @@
 //! `ayar train`: from CSV files to an adapter, with an honest before and after.
 
-use crate::arguments::{DEFAULT_BASE_MODEL, KnobArguments, Usage, load_base, require_file};
+use crate::arguments::{Base, BaseArguments, KnobArguments, Usage};
 use crate::figures::{PhaseSeconds, RowCounts, RowsPerSecond, TrainFigures, peak_resident_bytes};
 use crate::interrupt;
 use crate::progress::Progress;
@@ -35,9 +35,8 @@ pub struct TrainArguments {
     /// Name of the column that holds the labels
     #[arg(long, value_name = "COLUMN")]
     label_column: String,
-    /// Base model, a GGUF file
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
-    model: PathBuf,
+    #[command(flatten)]
+    base: BaseArguments,
     /// Folder for checkpoints and the adapter. A run that was interrupted goes on from its checkpoint here
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -78,7 +77,7 @@ pub struct Parts {
 
 pub fn train(arguments: TrainArguments) -> anyhow::Result<()> {
     let spec = arguments.knobs.apply(arguments.recipe.spec())?;
-    require_file("--model", &arguments.model)?;
+    let base = arguments.base.choose()?;
     let file = arguments.out.join(FIGURES_FILE);
     if file.exists() {
         return Err(Usage(format!(
@@ -101,7 +100,7 @@ pub fn train(arguments: TrainArguments) -> anyhow::Result<()> {
     };
     std::fs::create_dir_all(&arguments.out)
         .with_context(|| format!("The folder {} cannot be made", arguments.out.display()))?;
-    let figures = run(spec, &arguments.model, &parts, &arguments.out)?;
+    let figures = run(spec, &base, &parts, &arguments.out)?;
     let json = serde_json::to_string_pretty(&figures).context("The figures cannot be written as JSON")?;
     table::write_aside(&file, json.as_bytes())?;
     if arguments.json {
@@ -113,7 +112,7 @@ pub fn train(arguments: TrainArguments) -> anyhow::Result<()> {
 }
 
 /// Trains in `directory` and tells what came of it. Ctrl-C writes a checkpoint and fails with words on how to go on.
-pub fn run(spec: TrainSpec, model: &Path, parts: &Parts, directory: &Path) -> anyhow::Result<TrainFigures> {
+pub fn run(spec: TrainSpec, base: &Base, parts: &Parts, directory: &Path) -> anyhow::Result<TrainFigures> {
     let counts = count_labels(parts.train.rows.iter().map(|row| row.label.as_str()));
     check_labels(&counts)?;
     let labels: Vec<String> = counts.into_iter().map(|count| count.label).collect();
@@ -132,7 +131,7 @@ pub fn run(spec: TrainSpec, model: &Path, parts: &Parts, directory: &Path) -> an
     let stop = interrupt::listen();
     let mut progress = Progress::start();
     let began = Instant::now();
-    let base = load_base(model, request.spec.quantization)?;
+    let base = base.load(request.spec.quantization)?;
     let loading = began.elapsed().as_secs_f64();
     let outcome = engine::train::train(&base, &request, &mut |event| {
         progress.event(&event);
@@ -148,7 +147,7 @@ pub fn run(spec: TrainSpec, model: &Path, parts: &Parts, directory: &Path) -> an
     Ok(TrainFigures {
         adapter: adapter_directory(directory),
         base_model: base.info().name.clone(),
-        device: engine::device::describe(&engine::device::choose()).name,
+        device: engine::device::describe(base.device()).name,
         rows: RowCounts {
             train: request.train.len(),
             validation: request.validation.len(),

@@ -13,7 +13,7 @@ async fn runs() -> (tempfile::TempDir, Runs) {
     let parts = RunsParts {
         datasets: Datasets::new(db.clone(), files.clone(), clock),
         feed: Feed::new(db.clone(), clock),
-        models: Models::open(&base).unwrap(),
+        models: Models::open(&base, engine::Device::Cpu).unwrap(),
         db,
         files,
         clock,

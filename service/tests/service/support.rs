@@ -27,6 +27,7 @@ impl Place {
             database_url: None,
             base_model: repository().join("data/base/tohum-16m.gguf"),
             sample: None,
+            device: engine::Device::Cpu,
         }
     }
 

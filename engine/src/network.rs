@@ -1,0 +1,156 @@
+//! A model, an adapter and a cache of keys and values, each where it computes.
+//!
+//! Training, scoring and estimates go through these types and know nothing of devices; every difference between devices
+//! is an arm of a `match` here or in `train::learner`.
+
+use crate::adapter::lora::Lora;
+use crate::device;
+use crate::error::EngineError;
+use crate::kernels::Matrix;
+use crate::model::config::LlamaConfig;
+use crate::model::llama::{KeyValueCache, Llama, Pass};
+use crate::model::loss;
+use crate::model::plan::Plan;
+use domain::spec::TrainSpec;
+
+/// A model where it computes.
+pub enum Network {
+    Cpu(Llama),
+}
+
+/// An adapter beside its model.
+pub enum Adapter {
+    Cpu(Lora),
+}
+
+/// Keys and values beside the model that computed them. A clone shares them.
+#[derive(Clone)]
+pub enum Cache {
+    Cpu(KeyValueCache),
+}
+
+/// What is computed in one pass, as [`Pass`] without a training's dropout.
+#[derive(Clone, Copy)]
+pub struct NetworkPass<'a> {
+    /// One per token of the plan.
+    pub tokens: &'a [u32],
+    pub plan: &'a Plan,
+    pub adapter: Option<&'a Adapter>,
+    /// The token rows whose output is wanted, ascending; `None`: all.
+    pub output_rows: Option<&'a [usize]>,
+    /// Keys and values of earlier tokens.
+    pub cache: Option<&'a Cache>,
+}
+
+impl Network {
+    pub fn config(&self) -> &LlamaConfig {
+        match self {
+            Self::Cpu(llama) => &llama.config,
+        }
+    }
+
+    /// The adapter as it is now, brought to where the model computes.
+    ///
+    /// Nobody may train `lora` on and use what was placed before: on the CPU the two share their tensors.
+    pub fn place(&self, lora: &Lora) -> Result<Adapter, EngineError> {
+        match self {
+            Self::Cpu(_) => Ok(Adapter::Cpu(lora.clone())),
+        }
+    }
+
+    /// The keys and values of tokens that rows begin with; of no tokens, an empty cache.
+    pub fn key_value_cache(&self, tokens: &[u32], adapter: Option<&Adapter>) -> Result<Cache, EngineError> {
+        let mut plan = Plan::new(0);
+        plan.push(tokens.len(), Vec::new());
+        let pass = NetworkPass { tokens, plan: &plan, adapter, output_rows: None, cache: None };
+        match self {
+            Self::Cpu(_) if tokens.is_empty() => Ok(Cache::Cpu(KeyValueCache { layers: Vec::new(), tokens: 0 })),
+            Self::Cpu(llama) => Ok(Cache::Cpu(llama.key_value_cache(&pass.on_cpu()?)?)),
+        }
+    }
+
+    /// ln p(token) for every (row, token) that is asked for, in order. A row is an index into the pass's output rows.
+    pub fn log_probabilities(&self, pass: &NetworkPass, asked: &[(usize, u32)]) -> Result<Vec<f32>, EngineError> {
+        match self {
+            Self::Cpu(llama) => loss::log_probabilities(&llama.hidden(&pass.on_cpu()?)?, &llama.head, asked),
+        }
+    }
+
+    /// Logits over the whole vocabulary, output row after output row: for tests and tools.
+    pub fn logits(&self, pass: &NetworkPass) -> Result<Vec<f32>, EngineError> {
+        match self {
+            Self::Cpu(llama) => {
+                let logits = llama.logits(&pass.on_cpu()?)?;
+                let matrix = Matrix::of(&logits)?;
+                Ok(matrix.values()[..matrix.rows * matrix.columns].to_vec())
+            }
+        }
+    }
+
+    /// Rows below which a batch of rows to score wastes the device.
+    pub fn least_scoring_rows(&self) -> usize {
+        match self {
+            Self::Cpu(_) => 1,
+        }
+    }
+
+    /// Rows of a step that go through the model together. On a GPU all of them do as long as memory allows: cutting a
+    /// step into micro-batches gives the same gradient, only slower.
+    pub fn micro_batch(&self, spec: &TrainSpec) -> usize {
+        match self {
+            Self::Cpu(_) => spec.per_device_train_batch_size as usize,
+        }
+    }
+
+    /// Bytes of activations that a training pass over so many tokens keeps for its backward pass.
+    pub fn activation_bytes(&self, tokens: usize) -> usize {
+        match self {
+            Self::Cpu(llama) => llama.activation_bytes(tokens),
+        }
+    }
+
+    /// Billions of floating-point operations per second of large matrix products where the model computes.
+    pub fn matmul_gflops(&self) -> f64 {
+        match self {
+            Self::Cpu(_) => device::matmul_gflops(),
+        }
+    }
+}
+
+impl Adapter {
+    fn on_cpu(&self) -> Result<&Lora, EngineError> {
+        match self {
+            Self::Cpu(lora) => Ok(lora),
+        }
+    }
+}
+
+impl Cache {
+    /// The first so many tokens alone.
+    pub fn narrow(&self, tokens: usize) -> Result<Self, EngineError> {
+        match self {
+            Self::Cpu(cache) => Ok(Self::Cpu(cache.narrow(tokens)?)),
+        }
+    }
+
+    fn on_cpu(&self) -> Result<&KeyValueCache, EngineError> {
+        match self {
+            Self::Cpu(cache) => Ok(cache),
+        }
+    }
+}
+
+impl<'a> NetworkPass<'a> {
+    /// # Errors
+    /// The adapter or the cache is of another device than the model.
+    fn on_cpu(&self) -> Result<Pass<'a>, EngineError> {
+        Ok(Pass {
+            tokens: self.tokens,
+            plan: self.plan,
+            lora: self.adapter.map(Adapter::on_cpu).transpose()?,
+            output_rows: self.output_rows,
+            cache: self.cache.map(Cache::on_cpu).transpose()?,
+            dropout: None,
+        })
+    }
+}
