@@ -1,6 +1,8 @@
 //! A base model: its frozen weights, its tokenizer and what is known of it.
 
 use crate::adapter::lora::{GROUPS, module_shape};
+#[cfg(feature = "cuda")]
+use crate::cuda;
 use crate::device::Device;
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
@@ -53,12 +55,16 @@ impl BaseModel {
         }
         let network = match device {
             Device::Cpu => Network::Cpu(assemble(config, quantization, &mut |wanted| read_from_gguf(&file, wanted))?),
-            // Where the weights go to cards, once there is code for them.
-            Device::Cuda(_) => {
-                return Err(EngineError::invalid(format!(
-                    "models cannot be computed on {device} yet, only on the CPU"
-                )));
+            #[cfg(feature = "cuda")]
+            Device::Cuda(cards) => {
+                let replicas = cuda::Replicas::load(cards, |card| {
+                    let read: ReadTensor = &mut |wanted| read_from_gguf(&file, wanted);
+                    cuda::CudaLlama::assemble(card, config.clone(), quantization, read)
+                })?;
+                Network::Cuda(Box::new(replicas))
             }
+            #[cfg(not(feature = "cuda"))]
+            Device::Cuda(_) => return Err(EngineError::invalid("this build of ayar knows the CPU only")),
         };
         let config = network.config();
         let info = BaseModelInfo {
@@ -90,6 +96,8 @@ impl BaseModel {
     pub fn cpu_llama_mut(&mut self) -> Option<&mut Llama> {
         match &mut self.network {
             Network::Cpu(llama) => Some(llama),
+            #[cfg(feature = "cuda")]
+            Network::Cuda(_) => None,
         }
     }
 

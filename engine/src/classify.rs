@@ -65,8 +65,19 @@ impl<'a> Scorer<'a> {
         adapter: Option<&'a Adapter>,
         encoder: &PromptEncoder,
     ) -> Result<Self, EngineError> {
-        let cache = network.key_value_cache(&encoder.shared_prefix(), adapter)?;
-        Ok(Self::with_cache(network, adapter, encoder, cache))
+        Self::of_tokens(network, adapter, encoder.shared_prefix(), encoder.labels())
+    }
+
+    /// From the tokens that all prompts begin with and the labels' tokens.
+    pub fn of_tokens(
+        network: &'a Network,
+        adapter: Option<&'a Adapter>,
+        prefix: Vec<u32>,
+        labels: &[Vec<u32>],
+    ) -> Result<Self, EngineError> {
+        let cache = network.key_value_cache(&prefix, adapter)?;
+        let labels = LabelPaths::new(labels);
+        Ok(Self { network, adapter, prefix, cache, labels, fitting_rows: Cell::new(usize::MAX) })
     }
 
     fn with_cache(network: &'a Network, adapter: Option<&'a Adapter>, encoder: &PromptEncoder, cache: Cache) -> Self {

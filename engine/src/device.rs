@@ -125,6 +125,12 @@ pub fn why_no_card() -> Option<String> {
 }
 
 /// The usable cards by number, at least one of them, or why there is none, in a sentence.
+#[cfg(feature = "cuda")]
+fn cards() -> Result<Vec<DeviceInfo>, String> {
+    crate::cuda::cards()
+}
+
+#[cfg(not(feature = "cuda"))]
 fn cards() -> Result<Vec<DeviceInfo>, String> {
     Err("This build of ayar knows the CPU only.".to_string())
 }

@@ -3,6 +3,7 @@
 
 pub mod adapter;
 pub mod base;
+pub mod bench;
 pub mod classify;
 #[cfg(feature = "cuda")]
 pub mod cuda;

@@ -4,6 +4,8 @@
 //! is an arm of a `match` here or in `train::learner`.
 
 use crate::adapter::lora::Lora;
+#[cfg(feature = "cuda")]
+use crate::cuda;
 use crate::device;
 use crate::error::EngineError;
 use crate::kernels::Matrix;
@@ -12,21 +14,29 @@ use crate::model::llama::{KeyValueCache, Llama, Pass};
 use crate::model::loss;
 use crate::model::plan::Plan;
 use domain::spec::TrainSpec;
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 
 /// A model where it computes.
 pub enum Network {
     Cpu(Llama),
+    #[cfg(feature = "cuda")]
+    Cuda(Box<cuda::Replicas>),
 }
 
 /// An adapter beside its model.
 pub enum Adapter {
     Cpu(Lora),
+    #[cfg(feature = "cuda")]
+    Cuda(Arc<cuda::CudaAdapter>),
 }
 
 /// Keys and values beside the model that computed them. A clone shares them.
 #[derive(Clone)]
 pub enum Cache {
     Cpu(KeyValueCache),
+    #[cfg(feature = "cuda")]
+    Cuda(cuda::CudaCache),
 }
 
 /// What is computed in one pass, as [`Pass`] without a training's dropout.
@@ -46,6 +56,8 @@ impl Network {
     pub fn config(&self) -> &LlamaConfig {
         match self {
             Self::Cpu(llama) => &llama.config,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(replicas) => &replicas.first.config,
         }
     }
 
@@ -55,6 +67,11 @@ impl Network {
     pub fn place(&self, lora: &Lora) -> Result<Adapter, EngineError> {
         match self {
             Self::Cpu(_) => Ok(Adapter::Cpu(lora.clone())),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(replicas) => {
+                let cuda::CudaLlama { card, config, .. } = &replicas.first;
+                Ok(Adapter::Cuda(Arc::new(cuda::CudaAdapter::new(card, config, lora)?)))
+            }
         }
     }
 
@@ -66,6 +83,10 @@ impl Network {
         match self {
             Self::Cpu(_) if tokens.is_empty() => Ok(Cache::Cpu(KeyValueCache { layers: Vec::new(), tokens: 0 })),
             Self::Cpu(llama) => Ok(Cache::Cpu(llama.key_value_cache(&pass.on_cpu()?)?)),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) if tokens.is_empty() => Ok(Cache::Cuda(cuda::CudaCache::default())),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(replicas) => Ok(Cache::Cuda(replicas.first.key_value_cache(&pass.on_card()?)?)),
         }
     }
 
@@ -73,6 +94,8 @@ impl Network {
     pub fn log_probabilities(&self, pass: &NetworkPass, asked: &[(usize, u32)]) -> Result<Vec<f32>, EngineError> {
         match self {
             Self::Cpu(llama) => loss::log_probabilities(&llama.hidden(&pass.on_cpu()?)?, &llama.head, asked),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(replicas) => replicas.first.log_probabilities(&pass.on_card()?, asked),
         }
     }
 
@@ -84,6 +107,8 @@ impl Network {
                 let matrix = Matrix::of(&logits)?;
                 Ok(matrix.values()[..matrix.rows * matrix.columns].to_vec())
             }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(replicas) => replicas.first.logits(&pass.on_card()?),
         }
     }
 
@@ -91,6 +116,8 @@ impl Network {
     pub fn least_scoring_rows(&self) -> usize {
         match self {
             Self::Cpu(_) => 1,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => cuda::LEAST_SCORING_ROWS,
         }
     }
 
@@ -99,6 +126,8 @@ impl Network {
     pub fn micro_batch(&self, spec: &TrainSpec) -> usize {
         match self {
             Self::Cpu(_) => spec.per_device_train_batch_size as usize,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => spec.rows_per_step() as usize,
         }
     }
 
@@ -106,6 +135,8 @@ impl Network {
     pub fn activation_bytes(&self, tokens: usize) -> usize {
         match self {
             Self::Cpu(llama) => llama.activation_bytes(tokens),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(replicas) => replicas.first.activation_bytes(tokens),
         }
     }
 
@@ -113,6 +144,8 @@ impl Network {
     pub fn matmul_gflops(&self) -> f64 {
         match self {
             Self::Cpu(_) => device::matmul_gflops(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(replicas) => replicas.all().map(|llama| llama.card.matmul_gflops()).sum(),
         }
     }
 }
@@ -121,6 +154,8 @@ impl Adapter {
     fn on_cpu(&self) -> Result<&Lora, EngineError> {
         match self {
             Self::Cpu(lora) => Ok(lora),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => Err(of_another_device()),
         }
     }
 }
@@ -130,12 +165,16 @@ impl Cache {
     pub fn narrow(&self, tokens: usize) -> Result<Self, EngineError> {
         match self {
             Self::Cpu(cache) => Ok(Self::Cpu(cache.narrow(tokens)?)),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(cache) => Ok(Self::Cuda(cache.narrow(tokens))),
         }
     }
 
     fn on_cpu(&self) -> Result<&KeyValueCache, EngineError> {
         match self {
             Self::Cpu(cache) => Ok(cache),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => Err(of_another_device()),
         }
     }
 }
@@ -153,4 +192,29 @@ impl<'a> NetworkPass<'a> {
             dropout: None,
         })
     }
+
+    #[cfg(feature = "cuda")]
+    fn on_card(&self) -> Result<cuda::CudaPass<'a>, EngineError> {
+        let adapter = |adapter: &'a Adapter| match adapter {
+            Adapter::Cuda(adapter) => Ok(adapter.as_ref()),
+            Adapter::Cpu(_) => Err(of_another_device()),
+        };
+        let cache = |cache: &'a Cache| match cache {
+            Cache::Cuda(cache) => Ok(cache),
+            Cache::Cpu(_) => Err(of_another_device()),
+        };
+        Ok(cuda::CudaPass {
+            tokens: self.tokens,
+            plan: self.plan,
+            adapter: self.adapter.map(adapter).transpose()?,
+            output_rows: self.output_rows,
+            cache: self.cache.map(cache).transpose()?,
+            dropout: None,
+        })
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn of_another_device() -> EngineError {
+    EngineError::invalid("an adapter or a cache of another device than the model's")
 }

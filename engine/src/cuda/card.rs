@@ -1,7 +1,8 @@
 //! One card: its memory, its kernels, and the stream on which everything runs in order.
 
-use crate::cuda::gemm::Gemm;
+use crate::cuda::gemm::{Gemm, Product};
 use crate::cuda::library::{self, failed};
+use crate::cuda::matrix::{Kind, Matrix};
 use crate::error::EngineError;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The compiled kernels, file by file, with the names of their entry points.
 const MODULES: [(&[u8], &[&str]); 6] = [
@@ -46,7 +47,12 @@ pub struct Card {
     peak: AtomicUsize,
     /// No more than this is handed out; a test or a benchmark lowers it.
     limit: AtomicUsize,
+    matmul_gflops: OnceLock<f64>,
+    /// What ran since profiling began, where it has: its name, and the events around it.
+    profile: Mutex<Option<Vec<Profiled>>>,
 }
+
+type Profiled = (String, sys::CUevent, sys::CUevent);
 
 // SAFETY: the driver's functions may be called from any thread once the context is current there, which `bind` sees
 // to; what changes lies behind locks and atomics.
@@ -137,6 +143,8 @@ impl Card {
             used: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             limit: AtomicUsize::new(total),
+            matmul_gflops: OnceLock::new(),
+            profile: Mutex::new(None),
         }))
     }
 
@@ -185,10 +193,58 @@ impl Card {
         let block = (launch.threads as u32, 1, 1);
         // SAFETY: buffers that a kernel is given live until the stream has passed it, since freeing is ordered on the
         // same stream; sizes are those that the wrappers checked.
-        unsafe { result::launch_kernel(function, grid, block, launch.shared_bytes as u32, self.stream, &mut places) }
-            .map_err(|error| {
-                EngineError::DeviceLost(format!("{}: {kernel} failed: {}", self.id, library::words(&error)))
-            })
+        let launched = self.timed(&|| kernel.to_string(), || unsafe {
+            result::launch_kernel(function, grid, block, launch.shared_bytes as u32, self.stream, &mut places)
+        });
+        launched.map_err(|error| {
+            EngineError::DeviceLost(format!("{}: {kernel} failed: {}", self.id, library::words(&error)))
+        })
+    }
+
+    /// From now on every launch is timed. Costs time itself: for finding out where a step spends its own.
+    pub fn begin_profile(&self) {
+        *self.profile.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// Ends profiling: what ran, how often, and milliseconds in all, the longest first.
+    pub fn end_profile(&self) -> Result<Vec<(String, usize, f64)>, EngineError> {
+        self.synchronize()?;
+        let profiled = self.profile.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        let mut sums: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+        for (name, began, ended) in profiled {
+            // SAFETY: both events were made by `timed` and are destroyed here alone.
+            let milliseconds = unsafe {
+                let elapsed = result::event::elapsed(began, ended);
+                let _ = (result::event::destroy(began), result::event::destroy(ended));
+                elapsed.map_err(|error| self.failed(error))?
+            };
+            let sum = sums.entry(name).or_default();
+            sum.0 += 1;
+            sum.1 += f64::from(milliseconds);
+        }
+        let mut sums: Vec<_> = sums.into_iter().map(|(name, (count, sum))| (name, count, sum)).collect();
+        sums.sort_by(|one, other| other.2.total_cmp(&one.2));
+        Ok(sums)
+    }
+
+    /// Does `work`, with events around it while profiling.
+    pub(super) fn timed<T>(&self, name: &dyn Fn() -> String, work: impl FnOnce() -> T) -> T {
+        let mut profile = self.profile.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(profiled) = profile.as_mut() else {
+            drop(profile);
+            return work();
+        };
+        let record = || {
+            let event = result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).ok()?;
+            // SAFETY: the event was just made; the stream lives as long as the card.
+            unsafe { result::event::record(event, self.stream) }.ok().map(|()| event)
+        };
+        let began = record();
+        let done = work();
+        if let (Some(began), Some(ended)) = (began, record()) {
+            profiled.push((name(), began, ended));
+        }
+        done
     }
 
     /// Lets a kernel use more shared memory than every card has by default.
@@ -271,6 +327,33 @@ impl Card {
             measured
         };
         Ok(f64::from(measured.map_err(|error| self.failed(error))?))
+    }
+
+    /// Billions of floating-point operations per second of a large bf16 product (4096 x 4096 x 14336), measured once:
+    /// the limit that a step is held against.
+    pub fn matmul_gflops(self: &Arc<Self>) -> f64 {
+        *self.matmul_gflops.get_or_init(|| self.measure_products().unwrap_or(0.0))
+    }
+
+    fn measure_products(self: &Arc<Self>) -> Result<f64, EngineError> {
+        let _pass = self.begin()?;
+        let (m, k, n) = (4096, 4096, 14_336);
+        let random = |rows: usize, columns: usize, seed: u64| -> Result<Matrix, EngineError> {
+            let matrix = Matrix::new(self, Kind::Bf16, rows, columns)?;
+            let launch = Launch { grid: (1024, 1), threads: 256, shared_bytes: 0 };
+            self.launch("fill_normal", launch, &[&&matrix, &(rows * columns), &1f32, &seed])?;
+            Ok(matrix)
+        };
+        let (a, b) = (random(m, k, 1)?, random(n, k, 2)?);
+        let c = Matrix::new(self, Kind::Bf16, m, n)?;
+        let product = || Product::transposed(&a, &b, &c).run();
+        product()?;
+        let mut times = Vec::new();
+        for _ in 0..10 {
+            times.push(self.milliseconds(&mut || product())?);
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(2.0 * (m * k * n) as f64 / (times[times.len() / 2] / 1e3) / 1e9)
     }
 
     fn allocate(&self, bytes: usize) -> Result<u64, EngineError> {

@@ -18,8 +18,12 @@ const ALIGNMENT: u32 = 16;
 /// Algorithms that are timed for a shape, best guess first.
 const CANDIDATES: usize = 8;
 
-/// Rows of packed tokens differ from step to step; shapes whose rows are the same multiple of this share an algorithm.
-const ROWS_IN_BUCKET: usize = 64;
+/// Rows of packed tokens differ from step to step. Shapes share an algorithm whose rows come to the same number when
+/// they are filled up to a multiple of this, or of an eighth of their number where that is more.
+const LEAST_BUCKET: usize = 64;
+
+/// Times that a candidate is timed, after one run to warm up.
+const TIMINGS: usize = 2;
 
 /// d = alpha · op(a) op(b) + beta · c, where op transposes or does not.
 pub struct Product<'a> {
@@ -100,7 +104,7 @@ impl Shape {
     /// The largest shape that shares this one's algorithm. The dimension that counts tokens is m, or k where a is
     /// transposed.
     fn bucket(self) -> Self {
-        let up = |size: usize| size.next_multiple_of(ROWS_IN_BUCKET);
+        let up = |size: usize| size.next_multiple_of((size.next_power_of_two() / 8).max(LEAST_BUCKET));
         if self.transpose_a { Self { k: up(self.k), ..self } } else { Self { m: up(self.m), ..self } }
     }
 }
@@ -246,7 +250,12 @@ impl Gemm {
                 algorithm
             }
         };
-        if self.launch(card, product, &descriptors, &algorithm, product.d).is_ok() {
+        let name = || {
+            let letter = |transposed| if transposed { "ᵀ" } else { "" };
+            let (ta, tb) = (letter(shape.transpose_a), letter(shape.transpose_b));
+            format!("product {}{ta} {}{tb} {}", shape.bucket().m, shape.bucket().k, shape.n)
+        };
+        if card.timed(&name, || self.launch(card, product, &descriptors, &algorithm, product.d)).is_ok() {
             return Ok(());
         }
         // The bucket's algorithm does not take this very shape.
@@ -278,7 +287,7 @@ impl Gemm {
                 continue;
             }
             let mut fastest = f64::INFINITY;
-            for _ in 0..3 {
+            for _ in 0..TIMINGS {
                 fastest = fastest.min(card.milliseconds(&mut attempt)?);
             }
             if fastest < best.0 {

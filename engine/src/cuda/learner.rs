@@ -5,7 +5,7 @@
 
 use crate::adapter::lora::Lora;
 use crate::cuda::adapter::CudaAdapter;
-use crate::cuda::card::{Buffer, Launch};
+use crate::cuda::card::{Buffer, Card, Launch};
 use crate::cuda::llama::{CudaLlama, CudaPass};
 use crate::cuda::matrix::{Kind, Matrix};
 use crate::cuda::nccl::{Communicator, UniqueId};
@@ -29,7 +29,17 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    fn all(&self) -> impl Iterator<Item = &CudaLlama> {
+    /// Loads the model once for every card.
+    pub fn load(
+        cards: &[usize],
+        mut load: impl FnMut(&Arc<Card>) -> Result<CudaLlama, EngineError>,
+    ) -> Result<Self, EngineError> {
+        let mut loaded = cards.iter().map(|&card| load(&Card::open(card)?));
+        let first = loaded.next().unwrap_or_else(|| Err(EngineError::invalid("no card was named")))?;
+        Ok(Self { first, others: loaded.collect::<Result<_, _>>()? })
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &CudaLlama> {
         std::iter::once(&self.first).chain(&self.others)
     }
 }

@@ -73,7 +73,7 @@ pub struct CudaPass<'a> {
 }
 
 /// Keys and values of tokens that have been computed, (tokens, key-value width) each, per layer.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct CudaCache {
     layers: Vec<(Matrix, Matrix)>,
     pub tokens: usize,
@@ -276,6 +276,11 @@ impl CudaLlama {
             inputs.truncate(index + 1);
         }
         Ok(losses)
+    }
+
+    /// Bytes of activations that a training pass over so many tokens keeps, where memory allows.
+    pub fn activation_bytes(&self, tokens: usize) -> usize {
+        self.bytes_to_keep(tokens) - loss::piece_bytes(self.config.vocab_size)
     }
 
     /// Bytes that a training pass over so many tokens needs when nothing is computed twice: what every layer keeps, what

@@ -25,6 +25,9 @@ pub mod weights;
 #[cfg(test)]
 mod twins;
 
+/// Rows below which a batch of rows to score leaves most of a card idle.
+pub const LEAST_SCORING_ROWS: usize = 256;
+
 pub use adapter::CudaAdapter;
 pub use card::Card;
 pub use learner::{CudaLearner, Replicas};

@@ -92,7 +92,8 @@ fn products_of_all_kinds() {
     let b_t = wide(&card, n, k, &transposed(k, n, &b));
     let with_c: Vec<f32> = expected.iter().zip(&c).map(|(product, c)| 0.5 * product + c).collect();
     for kind in [Kind::F32, Kind::Bf16] {
-        let tolerance = if kind == Kind::F32 { 1e-5 } else { ROUNDED_ONCE };
+        // Some algorithms round partial sums, too.
+        let tolerance = if kind == Kind::F32 { 1e-5 } else { 2.0 * ROUNDED_ONCE };
         let d = Matrix::new(&card, kind, m, n).unwrap();
         for product in [
             Product::plain(&plain_a, &plain_b, &d),
@@ -240,7 +241,7 @@ fn attention_forward_and_backward() {
     let many: Vec<_> = (0..130).map(|row| 48 + 3 * row..48 + 3 * row + 3).collect();
     for (heads, key_value_heads, head_dim) in [(4, 2, 16), (6, 2, 32), (8, 1, 64), (3, 3, 96), (8, 2, 128)] {
         let config = attention_config(heads, key_value_heads, head_dim);
-        for plan in [plain(&[1]), plain(&[70, 3, 200]), prefixed.clone(), Plan::for_rows(48, &many)] {
+        for plan in [plain(&[1, 2, 17]), plain(&[70, 3, 200]), prefixed.clone(), Plan::for_rows(48, &many)] {
             check_attention(&card, &config, &plan);
         }
         check_cached_attention(&card, &config);

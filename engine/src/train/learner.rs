@@ -1,6 +1,8 @@
 //! The trained part of a run where it computes: the adapter, its gradient and its optimiser.
 
 use crate::adapter::lora::Lora;
+#[cfg(feature = "cuda")]
+use crate::cuda::CudaLearner;
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
 use crate::model::linear::Dropout;
@@ -45,6 +47,8 @@ impl Snapshot {
 /// Trains an adapter beside its model. A step is [`Learner::gradient`], then [`Learner::update`].
 pub enum Learner<'a> {
     Cpu(CpuLearner<'a>),
+    #[cfg(feature = "cuda")]
+    Cuda(Box<CudaLearner<'a>>),
 }
 
 impl<'a> Learner<'a> {
@@ -52,6 +56,8 @@ impl<'a> Learner<'a> {
     pub fn new(network: &'a Network, start: Snapshot, spec: &TrainSpec) -> Result<Self, EngineError> {
         match network {
             Network::Cpu(llama) => Ok(Self::Cpu(CpuLearner::new(llama, start, spec)?)),
+            #[cfg(feature = "cuda")]
+            Network::Cuda(replicas) => Ok(Self::Cuda(Box::new(CudaLearner::new(replicas, start, spec)?))),
         }
     }
 
@@ -67,6 +73,8 @@ impl<'a> Learner<'a> {
     ) -> Result<Gradient, EngineError> {
         match self {
             Self::Cpu(learner) => learner.gradient(rows, micro_batch, dropout),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(learner) => learner.gradient(rows, micro_batch, dropout),
         }
     }
 
@@ -77,6 +85,8 @@ impl<'a> Learner<'a> {
             Self::Cpu(learner) => {
                 learner.optimizer.update(&learner.lora, &learner.gradient, coefficient, learning_rate)
             }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(learner) => learner.update(coefficient, learning_rate),
         }
     }
 
@@ -84,6 +94,8 @@ impl<'a> Learner<'a> {
     pub fn adapter(&self) -> Result<Adapter, EngineError> {
         match self {
             Self::Cpu(learner) => Ok(Adapter::Cpu(learner.lora.clone())),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(learner) => Ok(Adapter::Cuda(learner.adapter())),
         }
     }
 
@@ -91,6 +103,8 @@ impl<'a> Learner<'a> {
     pub fn lora(&self) -> Result<Lora, EngineError> {
         match self {
             Self::Cpu(learner) => Ok(learner.lora.clone()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(learner) => learner.lora(),
         }
     }
 
@@ -102,6 +116,8 @@ impl<'a> Learner<'a> {
                 let AdamW { m, v, step, .. } = optimizer;
                 Ok(Snapshot { lora: lora.clone(), m: m.clone(), v: v.clone(), step: *step })
             }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(learner) => learner.snapshot(),
         }
     }
 }

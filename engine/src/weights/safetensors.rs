@@ -122,6 +122,16 @@ impl SafetensorsFile {
         Ok(self.read(info)?.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect())
     }
 
+    /// Reads an I32 or I64 tensor.
+    pub fn tensor_integers(&self, name: &str) -> Result<Vec<i64>, EngineError> {
+        let info = self.info(name)?;
+        if info.dtype != Dtype::I32 {
+            return self.tensor_i64(name);
+        }
+        let bytes = self.read(info)?;
+        Ok(bytes.as_chunks().0.iter().map(|bytes| i64::from(i32::from_le_bytes(*bytes))).collect())
+    }
+
     fn info(&self, name: &str) -> Result<&TensorInfo, EngineError> {
         self.metadata.info(name).ok_or_else(|| self.bad(format!("lacks the tensor \"{name}\"")))
     }
