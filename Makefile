@@ -15,7 +15,7 @@ seed := ../shared/data
 echarts := public/vendor/echarts.min.js
 node_modules := end2end/node_modules/.package-lock.json
 
-.PHONY: run site test lint test-rust test-browser bench wasm-target
+.PHONY: run site cuda test lint lint-cuda test-rust test-browser bench wasm-target
 
 run: site
 	exec ./target/release/ayar serve
@@ -24,13 +24,23 @@ run: site
 site: wasm-target $(echarts)
 	cargo site --release
 
-test: lint test-rust test-browser
+# The same with NVIDIA GPUs: one binary for both, which uses the CPU where there is no card.
+cuda: wasm-target $(echarts)
+	export CUDA_HOME=$$(engine/cuda-toolkit.sh)
+	cargo site --release --cuda
+
+test: lint lint-cuda test-rust test-browser
 
 lint: wasm-target
 	cargo fmt --all --check
 	cargo clippy $(native) --all-targets -- -D warnings
 	cargo clippy $(wasm) -- -D warnings
 	cargo clippy --package site --all-targets -- -D warnings
+
+# The kernels are compiled and the code around them is checked on any machine; they run in `cargo test` where a card is.
+lint-cuda:
+	export CUDA_HOME=$$(engine/cuda-toolkit.sh)
+	cargo clippy $(native) --features server/cuda --all-targets -- -D warnings
 
 test-rust:
 	cargo test $(native)

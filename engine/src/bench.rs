@@ -2,13 +2,13 @@
 //!
 //! The loops are those of a run: the learner's gradient and update, and the scorer.
 
-use crate::adapter::lora::{Lora, module_shape};
+use crate::adapter::lora::Lora;
 use crate::base::{ShapedTensor, Wanted, assemble};
 use crate::classify::Scorer;
 use crate::device::Device;
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
-use crate::network::Network;
+use crate::network::{Network, linear_weights};
 use crate::text::batch::{PackedBatch, TokenRow};
 use crate::text::template::EncodedPrompt;
 use crate::train::learner::{Learner, Snapshot};
@@ -16,7 +16,7 @@ use crate::train::optimizer::clip_coefficient;
 use crate::train::rows::order_of_epoch;
 use crate::weights::safetensors::SafetensorsFile;
 use domain::dataset::mix;
-use domain::spec::{Quantization, TargetModule, TrainSpec};
+use domain::spec::{Quantization, TrainSpec};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -203,22 +203,14 @@ fn random_values(tensor: &ShapedTensor, seed: u64) -> Vec<f32> {
     (0..tensor.rows * tensor.columns).map(|place| if is_norm { 1.0 } else { width * value(place) }).collect()
 }
 
-/// Weights of the linear layers that every token goes through.
-fn linear_weights(config: &LlamaConfig) -> f64 {
-    let of_layer = TargetModule::ALL.iter().map(|module| {
-        let (rows, columns) = module_shape(config, *module);
-        (rows * columns) as f64
-    });
-    of_layer.sum::<f64>() * config.num_hidden_layers as f64
-}
-
 /// A learner that has made no step yet.
 pub fn learner<'a>(network: &'a Network, request: &BenchRequest) -> Result<Learner<'a>, EngineError> {
     let lora = Lora::initialise(network.config(), &request.spec())?;
     Learner::new(network, Snapshot::start(network.config(), lora)?, &request.spec())
 }
 
-/// Trains `steps` steps on full-text loss after a few to warm up.
+/// Trains `steps` steps on full-text loss, after the same steps once untimed: a GPU times its algorithms when it meets a
+/// shape for the first time, a second in the life of a process.
 pub fn training(
     network: &Network,
     request: &BenchRequest,
@@ -228,12 +220,12 @@ pub fn training(
     let mut learner = learner(network, request)?;
     let micro_batch = network.micro_batch(&request.spec());
     let order = order_of_epoch(rows.train.len(), 42, 0);
-    let warm_up = 5.min(request.steps);
+    let warm_up = request.steps;
     let mut times = Vec::with_capacity(request.steps);
     let (mut seen, mut computed, mut tokens) = (0usize, 0f64, 0usize);
-    forget_peak(network);
+    network.forget_peak();
     for step in 0..warm_up + request.steps {
-        let first = step * request.rows_per_step;
+        let first = step % request.steps.max(1) * request.rows_per_step;
         let chosen: Vec<&TokenRow> =
             (first..first + request.rows_per_step).map(|at| &rows.train[order[at % order.len()]]).collect();
         let began = Instant::now();
@@ -255,14 +247,14 @@ pub fn training(
     }
     // The last update is still under way when its call returns.
     let began = Instant::now();
-    synchronize(network)?;
+    network.synchronize()?;
     let rest = began.elapsed().as_secs_f64();
     let total: f64 = times.iter().sum::<f64>() + rest;
     let config = network.config();
     let lora = learner.lora()?.parameters() as f64;
     // Forward and the gradient of the input: 2 operations a weight each; the adapter 2 more for its own gradient.
     let head = (config.vocab_size * config.hidden_size) as f64;
-    let operations = computed * (4.0 * (linear_weights(config) + head) + 6.0 * lora);
+    let operations = computed * (4.0 * (linear_weights(config) as f64 + head) + 6.0 * lora);
     Ok(speed(network, &mut times, total, seen, tokens, operations))
 }
 
@@ -277,7 +269,7 @@ pub fn scoring(
     let adapter = network.place(&lora)?;
     let (mut times, mut total) = (Vec::new(), 0.0);
     let prefix = common_prefix(&rows.test);
-    forget_peak(network);
+    network.forget_peak();
     for repeat in 0..=repeats {
         let began = Instant::now();
         let scorer = Scorer::of_tokens(network, Some(&adapter), prefix.clone(), &rows.labels)?;
@@ -295,7 +287,7 @@ pub fn scoring(
     let tokens: usize = rows.test.iter().map(|prompt| prompt.tokens.len()).sum();
     let computed = (tokens - rows.test.len() * prefix.len() + prefix.len()) as f64;
     let config = network.config();
-    let per_token = 2.0 * (linear_weights(config) + lora.parameters() as f64);
+    let per_token = 2.0 * (linear_weights(config) + lora.parameters()) as f64;
     // In the last layer only the prompts' last tokens go on behind attention, and to the output layer.
     let last = (config.vocab_size * config.hidden_size) as f64 * 2.0;
     let operations = repeats as f64 * (computed * per_token + rows.test.len() as f64 * last);
@@ -315,7 +307,7 @@ fn common_prefix(prompts: &[EncodedPrompt]) -> Vec<u32> {
 fn speed(network: &Network, seconds: &mut [f64], total: f64, rows: usize, tokens: usize, operations: f64) -> Speed {
     seconds.sort_by(f64::total_cmp);
     let at = |index: usize| seconds.get(index).copied().unwrap_or(0.0) * 1e3;
-    let (peak_bytes, taken_bytes) = memory(network);
+    let (peak_bytes, taken_bytes) = network.card_memory().unwrap_or_default();
     let rate = network.matmul_gflops() * 1e9;
     Speed {
         rows_per_second: rows as f64 / total,
@@ -328,43 +320,4 @@ fn speed(network: &Network, seconds: &mut [f64], total: f64, rows: usize, tokens
         peak_bytes,
         taken_bytes,
     }
-}
-
-#[cfg(feature = "cuda")]
-fn forget_peak(network: &Network) {
-    if let Network::Cuda(replicas) = network {
-        replicas.all().for_each(|llama| llama.card.forget_peak());
-    }
-}
-
-#[cfg(not(feature = "cuda"))]
-fn forget_peak(_: &Network) {}
-
-#[cfg(feature = "cuda")]
-fn synchronize(network: &Network) -> Result<(), EngineError> {
-    match network {
-        Network::Cuda(replicas) => replicas.all().try_for_each(|llama| llama.card.synchronize()),
-        Network::Cpu(_) => Ok(()),
-    }
-}
-
-#[cfg(not(feature = "cuda"))]
-fn synchronize(_: &Network) -> Result<(), EngineError> {
-    Ok(())
-}
-
-#[cfg(feature = "cuda")]
-fn memory(network: &Network) -> (u64, u64) {
-    match network {
-        Network::Cuda(replicas) => {
-            let card = &replicas.first.card;
-            (card.peak_bytes() as u64, card.taken_bytes().unwrap_or(0) as u64)
-        }
-        Network::Cpu(_) => (0, 0),
-    }
-}
-
-#[cfg(not(feature = "cuda"))]
-fn memory(_: &Network) -> (u64, u64) {
-    (0, 0)
 }

@@ -477,3 +477,38 @@ fn packed_rows_answer_as_rows_alone() {
         assert_near("packed and alone", &packed[span], &alone[batch.prefix_len * vocabulary..], LOGITS);
     }
 }
+
+#[test]
+fn two_cards_find_the_gradient_of_one() {
+    let Some((_card, _guard)) = card() else { return };
+    if engine::cuda::cards().unwrap().len() < 2 {
+        eprintln!("skipped: there is one card");
+        return;
+    }
+    let load = |cards: &[usize]| {
+        Replicas::load(cards, |card| {
+            let read = &mut |tensor: &ShapedTensor| Ok(Some(random_values(tensor)));
+            CudaLlama::assemble(card, random_config(), Quantization::Nf4, read)
+        })
+        .unwrap()
+    };
+    let (one, two) = (load(&[0]), load(&[0, 1]));
+    let lora = small_lora(&random_config(), 8, 16.0, &TargetModule::ALL);
+    let learner = |replicas| {
+        let start = Snapshot::start(&random_config(), lora.clone()).unwrap();
+        CudaLearner::new(replicas, start, &TrainSpec::default()).unwrap()
+    };
+    let (mut one, mut two) = (learner(&one), learner(&two));
+    // Seven rows: the cards get different numbers of them.
+    let rows = token_rows(7, 1);
+    let rows: Vec<&TokenRow> = rows.iter().collect();
+    for step in 0..3 {
+        let (alone, together) = (one.gradient(&rows, 7, None).unwrap(), two.gradient(&rows, 7, None).unwrap());
+        assert!((alone.loss - together.loss).abs() < 2e-3 * alone.loss, "step {step}: {alone:?} and {together:?}");
+        let gradients = (one.last_gradient().unwrap(), two.last_gradient().unwrap());
+        assert_same_gradient("two cards", &gradients.1, &gradients.0, GRADIENT);
+        one.update(1.0, 1e-3).unwrap();
+        two.update(1.0, 1e-3).unwrap();
+        assert!(two.replicas_agree().unwrap(), "every card holds the same adapter");
+    }
+}

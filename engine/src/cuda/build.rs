@@ -11,6 +11,7 @@ use crate::cuda::weights::{CudaGroup, CudaNf4, Held};
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
 use crate::model::rope::Rope;
+use crate::network::linear_weights;
 use crate::weights::nf4::Nf4;
 use domain::dataset::mix;
 use domain::spec::{Quantization, TargetModule};
@@ -159,13 +160,7 @@ fn check(config: &LlamaConfig) -> Result<(), EngineError> {
 
 /// Bytes of all frozen weights of a model on a card: linears as they are held, embedding and output layer in bf16.
 pub fn frozen_bytes(config: &LlamaConfig, quantization: Quantization) -> usize {
-    let linears: usize = TargetModule::ALL
-        .iter()
-        .map(|module| {
-            let (rows, columns) = module_shape(config, *module);
-            rows * columns * config.num_hidden_layers
-        })
-        .sum();
+    let linears = linear_weights(config);
     let linears = match quantization {
         Quantization::AsStored => 2 * linears,
         Quantization::Nf4 => linears / 2 + linears / 16,

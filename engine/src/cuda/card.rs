@@ -47,6 +47,7 @@ pub struct Card {
     peak: AtomicUsize,
     /// No more than this is handed out; a test or a benchmark lowers it.
     limit: AtomicUsize,
+    total: usize,
     matmul_gflops: OnceLock<f64>,
     /// What ran since profiling began, where it has: its name, and the events around it.
     profile: Mutex<Option<Vec<Profiled>>>,
@@ -143,6 +144,7 @@ impl Card {
             used: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             limit: AtomicUsize::new(total),
+            total,
             matmul_gflops: OnceLock::new(),
             profile: Mutex::new(None),
         }))
@@ -199,6 +201,15 @@ impl Card {
         launched.map_err(|error| {
             EngineError::DeviceLost(format!("{}: {kernel} failed: {}", self.id, library::words(&error)))
         })
+    }
+
+    /// Makes the card fail as a broken one does, by a write to memory that nobody has: for tests of what follows. Nothing
+    /// can be done with it in this process afterwards.
+    #[doc(hidden)]
+    pub fn fail(&self) -> Result<(), EngineError> {
+        self.bind()?;
+        self.launch("round_to_bf16", Launch::pieces(256), &[&64u64, &64u64, &256usize])?;
+        self.synchronize()
     }
 
     /// From now on every launch is timed. Costs time itself: for finding out where a step spends its own.
@@ -302,6 +313,11 @@ impl Card {
     /// From now on no more than so many bytes are handed out, as on a smaller card.
     pub fn limit_memory(&self, bytes: usize) {
         self.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The card's memory, or the limit that was set, in bytes.
+    pub fn total_bytes(&self) -> usize {
+        self.total.min(self.limit.load(Ordering::Relaxed))
     }
 
     /// What this process and all others have taken of the card, the driver's own part included, in bytes.
@@ -433,6 +449,15 @@ impl Buffer {
         Ok(Self { card: card.clone(), address: place as u64, bytes, in_host_memory: true })
     }
 
+    /// The bytes of memory in the host, for the host's use; `None` where they lie on the card.
+    ///
+    /// # Safety
+    /// The memory has been written since it was allocated, and nothing that the card was asked for still uses it.
+    pub(super) unsafe fn host_bytes(&mut self) -> Option<&mut [u8]> {
+        // SAFETY: the memory is as long as this and lives as long as the buffer; the caller vouches for the rest.
+        self.in_host_memory.then(|| unsafe { std::slice::from_raw_parts_mut(self.address as *mut u8, self.bytes) })
+    }
+
     pub fn zeros(card: &Arc<Card>, bytes: usize) -> Result<Self, EngineError> {
         let buffer = Self::new(card, bytes)?;
         buffer.clear(0, bytes)?;
@@ -519,6 +544,48 @@ impl Drop for Buffer {
         if self.card.bind().is_ok() {
             // SAFETY: the address came from `allocate` and is freed here alone; kernels launched before run before.
             let _ = unsafe { result::free_async(self.address, self.card.stream) };
+        }
+    }
+}
+
+/// A point in the order of a card's work, which can be waited for.
+pub(super) struct Event {
+    card: Arc<Card>,
+    event: sys::CUevent,
+}
+
+// SAFETY: as for the card.
+unsafe impl Send for Event {}
+
+impl Event {
+    /// Waiting for it does not keep a core busy.
+    pub fn new(card: &Arc<Card>) -> Result<Self, EngineError> {
+        card.bind()?;
+        let mut event = std::ptr::null_mut();
+        let flags = sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32 | sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
+        // SAFETY: the event is written to a place of its own.
+        unsafe { sys::cuEventCreate(&mut event, flags) }.result().map_err(|error| card.failed(error))?;
+        Ok(Self { card: card.clone(), event })
+    }
+
+    /// Is now behind everything asked for so far.
+    pub fn record(&self) -> Result<(), EngineError> {
+        // SAFETY: the event lives as long as this, the stream as long as the card.
+        unsafe { result::event::record(self.event, self.card.stream) }.map_err(|error| self.card.failed(error))
+    }
+
+    /// Waits until everything before it is done; one that was never recorded is no wait.
+    pub fn wait(&self) -> Result<(), EngineError> {
+        // SAFETY: as above.
+        unsafe { result::event::synchronize(self.event) }.map_err(|error| self.card.failed(error))
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        if self.card.bind().is_ok() {
+            // SAFETY: the event is destroyed here alone. What cannot be destroyed is lost with its card.
+            let _ = unsafe { result::event::destroy(self.event) };
         }
     }
 }

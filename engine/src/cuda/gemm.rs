@@ -112,15 +112,26 @@ impl Shape {
 /// cuBLASLt on one card.
 pub struct Gemm {
     handle: sys::cublasLtHandle_t,
+    /// By bucket.
     algorithms: HashMap<Shape, sys::cublasLtMatmulAlgo_t>,
+    /// By shape, with the algorithm that it runs on.
+    plans: HashMap<Shape, Plan>,
     workspace: OnceLock<Buffer>,
 }
 
-// SAFETY: a handle may be used from any thread, one at a time; it lies behind the card's lock.
+// SAFETY: handle and descriptors may be used from any thread, one at a time; they lie behind the card's lock.
 unsafe impl Send for Gemm {}
 
 fn failed(error: CublasError) -> EngineError {
     EngineError::DeviceLost(format!("a matrix product failed: {:?}", error.0))
+}
+
+/// Shapes that are remembered with their descriptors. A run meets some dozens for every number of tokens.
+const MOST_PLANS: usize = 20_000;
+
+struct Plan {
+    descriptors: Descriptors,
+    algorithm: sys::cublasLtMatmulAlgo_t,
 }
 
 /// The descriptors of one product, in cuBLASLt's column-major words: dᵀ = op(b)ᵀ op(a)ᵀ, so b comes first.
@@ -157,6 +168,19 @@ impl Descriptors {
             *layout = cublas::create_matrix_layout(kind, rows as u64, columns as u64, stride as i64).map_err(failed)?;
         }
         Ok(made)
+    }
+
+    /// An algorithm that was found for another shape can compute this one.
+    fn takes(&self, handle: sys::cublasLtHandle_t, algorithm: &sys::cublasLtMatmulAlgo_t) -> bool {
+        let [a, b, c, d] = self.layouts;
+        // SAFETY: all zeros are a value of this plain struct, which the call fills.
+        let mut found: sys::cublasLtMatmulHeuristicResult_t = unsafe { std::mem::zeroed() };
+        // SAFETY: descriptors and algorithm are valid; the answer is written to `found`.
+        let status = unsafe {
+            sys::cublasLtMatmulAlgoCheck(handle, self.product, a, b, c, d, algorithm, &mut found)
+        };
+        let fits = found.state == sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS && found.workspaceSize <= WORKSPACE_BYTES;
+        status == sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS && fits
     }
 
     fn candidates(&self, handle: sys::cublasLtHandle_t) -> Result<Vec<sys::cublasLtMatmulAlgo_t>, EngineError> {
@@ -222,7 +246,7 @@ impl Drop for Descriptors {
 impl Gemm {
     pub(super) fn new() -> Result<Self, EngineError> {
         let handle = cublas::create_handle().map_err(failed)?;
-        Ok(Self { handle, algorithms: HashMap::new(), workspace: OnceLock::new() })
+        Ok(Self { handle, algorithms: HashMap::new(), plans: HashMap::new(), workspace: OnceLock::new() })
     }
 
     fn run(&mut self, card: &Arc<Card>, product: &Product) -> Result<(), EngineError> {
@@ -241,27 +265,38 @@ impl Gemm {
             kind: product.d.kind,
             adds: product.c.is_some(),
         };
-        let descriptors = Descriptors::of(&shape)?;
-        let algorithm = match self.algorithms.get(&shape.bucket()) {
-            Some(algorithm) => *algorithm,
-            None => {
-                let algorithm = self.choose(card, product, &shape, &descriptors)?;
-                self.algorithms.insert(shape.bucket(), algorithm);
-                algorithm
+        if !self.plans.contains_key(&shape) {
+            let plan = self.plan(card, product, &shape)?;
+            if self.plans.len() >= MOST_PLANS {
+                self.plans.clear();
             }
-        };
+            self.plans.insert(shape, plan);
+        }
+        let Some(plan) = self.plans.get(&shape) else { return Err(no_algorithm(&shape)) };
         let name = || {
             let letter = |transposed| if transposed { "ᵀ" } else { "" };
             let (ta, tb) = (letter(shape.transpose_a), letter(shape.transpose_b));
             format!("product {}{ta} {}{tb} {}", shape.bucket().m, shape.bucket().k, shape.n)
         };
-        if card.timed(&name, || self.launch(card, product, &descriptors, &algorithm, product.d)).is_ok() {
-            return Ok(());
-        }
-        // The bucket's algorithm does not take this very shape.
-        let own = descriptors.candidates(self.handle)?;
-        let first = own.first().ok_or_else(|| no_algorithm(&shape))?;
-        self.launch(card, product, &descriptors, first, product.d)
+        card.timed(&name, || self.launch(card, product, &plan.descriptors, &plan.algorithm, product.d))
+    }
+
+    /// Descriptors of a shape that is new, with its bucket's algorithm, or one of its own where it does not take that.
+    fn plan(&mut self, card: &Arc<Card>, product: &Product, shape: &Shape) -> Result<Plan, EngineError> {
+        let descriptors = Descriptors::of(shape)?;
+        let algorithm = match self.algorithms.get(&shape.bucket()) {
+            Some(algorithm) => *algorithm,
+            None => {
+                let algorithm = self.choose(card, product, shape, &descriptors)?;
+                self.algorithms.insert(shape.bucket(), algorithm);
+                algorithm
+            }
+        };
+        let algorithm = match descriptors.takes(self.handle, &algorithm) {
+            true => algorithm,
+            false => *descriptors.candidates(self.handle)?.first().ok_or_else(|| no_algorithm(shape))?,
+        };
+        Ok(Plan { descriptors, algorithm })
     }
 
     /// The fastest candidate, timed on the product itself. Its result goes elsewhere, since a product that adds to its

@@ -153,6 +153,18 @@ impl<'a> CudaLearner<'a> {
         self.first.read(&self.first.gradient)
     }
 
+    /// Every card holds the same adapter, to the last bit: they made the same updates of the same gradient.
+    pub fn replicas_agree(&self) -> Result<bool, EngineError> {
+        let first = self.first.parameters.read()?;
+        for other in &self.others {
+            other.llama.card.bind()?;
+            if other.parameters.read()? != first {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn all(&self) -> impl Iterator<Item = &Replica<'a>> {
         std::iter::once(&self.first).chain(&self.others)
     }

@@ -278,9 +278,22 @@ impl CudaLlama {
         Ok(losses)
     }
 
-    /// Bytes of activations that a training pass over so many tokens keeps, where memory allows.
-    pub fn activation_bytes(&self, tokens: usize) -> usize {
-        self.bytes_to_keep(tokens) - loss::piece_bytes(self.config.vocab_size)
+    /// Bytes that training on passes of so many tokens takes, the adapter apart: the weights as they lie there and
+    /// dequantised, activations, logits, and the driver's own part, as far as the card's memory allows.
+    pub fn memory_bytes(&self, tokens: usize) -> usize {
+        /// The driver's part, measured on an H200.
+        const DRIVER_BYTES: usize = 600 << 20;
+        let frozen = self.layers.iter().flat_map(|layer| &layer.groups).map(CudaGroup::held_bytes).sum::<usize>()
+            + 4 * self.config.vocab_size * self.config.hidden_size;
+        let groups: Vec<&[CudaGroup; 4]> = self.layers.iter().map(|layer| &layer.groups).collect();
+        let there = self.card.total_bytes();
+        let mut taken = frozen + DRIVER_BYTES;
+        for wanted in [Expanded::kept_bytes(&groups, [0; 4]), self.bytes_to_keep(tokens)] {
+            if wanted as f64 <= SHARE_FOR_EXPANDED * there.saturating_sub(taken) as f64 {
+                taken += wanted;
+            }
+        }
+        taken
     }
 
     /// Bytes that a training pass over so many tokens needs when nothing is computed twice: what every layer keeps, what

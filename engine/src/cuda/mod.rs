@@ -17,8 +17,10 @@ pub mod layer;
 pub mod learner;
 pub mod library;
 pub mod llama;
+pub mod loading;
 pub mod loss;
 pub mod matrix;
+pub mod measure;
 pub mod nccl;
 pub mod weights;
 

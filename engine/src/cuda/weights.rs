@@ -57,6 +57,15 @@ impl Scales {
     }
 }
 
+impl Scales {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Plain(scales) => scales.bytes,
+            Self::Quantized { codes, nested, map, .. } => codes.bytes + nested.bytes + map.bytes,
+        }
+    }
+}
+
 impl CudaNf4 {
     /// Codes that the CPU found.
     pub fn of(card: &Arc<Card>, nf4: &Nf4) -> Result<Self, EngineError> {
@@ -133,6 +142,14 @@ impl CudaNf4 {
 impl CudaGroup {
     pub fn out_features(&self) -> usize {
         self.parts.last().map_or(0, |(_, rows)| rows.end)
+    }
+
+    /// Bytes of the weights as they are held.
+    pub fn held_bytes(&self) -> usize {
+        match &self.held {
+            Held::Bf16(weight) => 2 * weight.rows * weight.columns,
+            Held::Nf4(linears) => linears.iter().map(|linear| linear.codes.bytes + linear.scales.bytes()).sum(),
+        }
     }
 
     /// Writes the weights, (out, in) with any stride.

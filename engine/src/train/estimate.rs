@@ -1,21 +1,17 @@
 //! Before a run: how a row looks to the model, and what the run will cost.
 
-use crate::adapter::lora::{Lora, module_shape};
+use crate::adapter::lora::Lora;
 use crate::base::BaseModel;
 use crate::classify::max_length;
 use crate::error::EngineError;
+use crate::network::linear_weights;
 use crate::text::template::PromptEncoder;
 use crate::train::recipe::{Example, TrainRequest};
 use domain::model::{Estimate, PromptPreview};
-use domain::spec::{TargetModule, TrainSpec};
+use domain::spec::TrainSpec;
 
 /// Rows that are tokenised for an estimate; of more, evenly spaced ones stand for all.
 const SAMPLED_ROWS: usize = 500;
-
-/// Share of the measured rate of large matrix products that a whole step reaches: norms, attention, the LoRA's thin
-/// products and the optimiser take the rest. From `ayar bench` on the embedded base.
-const TRAIN_EFFICIENCY: f64 = 0.6;
-const SCORE_EFFICIENCY: f64 = 0.6;
 
 /// How one row looks to the model.
 pub fn preview(
@@ -42,14 +38,7 @@ pub fn estimate(base: &BaseModel, request: &TrainRequest) -> Result<Estimate, En
     // forward. LoRA adds 6 operations per parameter in training.
     let network = base.network();
     let config = network.config();
-    let weights: f64 = TargetModule::ALL
-        .iter()
-        .map(|module| {
-            let (rows, columns) = module_shape(config, *module);
-            (rows * columns) as f64
-        })
-        .sum::<f64>()
-        * config.num_hidden_layers as f64;
+    let weights = linear_weights(config) as f64;
     let lora = Lora::zeros(config, spec.r as usize, spec.lora_alpha, &spec.target_modules)?;
     let trainable = lora.parameters() as f64;
     let vocabulary = (config.vocab_size * config.hidden_size) as f64;
@@ -69,13 +58,17 @@ pub fn estimate(base: &BaseModel, request: &TrainRequest) -> Result<Estimate, En
     let rate = network.matmul_gflops() * 1e9;
     let micro_batch_tokens = (micro_batch * (train.mean_tokens - shared_rows) + shared_rows) as usize;
     let steps = (request.train.len() as u64).div_ceil(spec.rows_per_step()) * spec.num_train_epochs;
-    let activations = network.activation_bytes(micro_batch_tokens).min(512 << 20);
-    let f32_bytes = size_of::<f32>() as f64;
-    // Weights, LoRA with gradient and two moments, activations, and what the process itself takes.
-    let peak = (weights + vocabulary) * f32_bytes + 4.0 * trainable * f32_bytes + activations as f64 + 120e6;
+    let share = network.share_of_matmul_rate(micro_batch_tokens);
+    let train_seconds = spec.num_train_epochs as f64 * tokens_per_epoch * per_trained_token / (rate * share);
+    let batch = (spec.per_device_eval_batch_size as usize).max(network.least_scoring_rows()) as f64;
+    let share = network.share_of_matmul_rate((batch * (score.mean_tokens - shared as f64)) as usize);
+    let evaluate_seconds = scored_tokens * per_scored_token / (rate * share);
+    let passes = batches * spec.num_train_epochs as f64;
+    // Adapter with gradient and two moments in f32.
+    let peak = network.memory_bytes(micro_batch_tokens) as f64 + 4.0 * trainable * size_of::<f32>() as f64;
     Ok(Estimate {
-        train_seconds: spec.num_train_epochs as f64 * tokens_per_epoch * per_trained_token / (rate * TRAIN_EFFICIENCY),
-        evaluate_seconds: scored_tokens * per_scored_token / (rate * SCORE_EFFICIENCY),
+        train_seconds: train_seconds.max(passes * network.least_seconds_of_a_step()),
+        evaluate_seconds,
         peak_memory_bytes: peak as u64,
         optimizer_steps: steps,
         trainable_parameters: trainable as u64,

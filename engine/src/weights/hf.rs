@@ -1,7 +1,10 @@
 //! A Llama as Hugging Face stores it: `config.json` and `model.safetensors` in a folder.
 
+use crate::base::Wanted;
 use crate::error::EngineError;
+use crate::model::config::LlamaConfig;
 use crate::weights::safetensors::SafetensorsFile;
+use domain::spec::TargetModule;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,6 +24,8 @@ pub struct HfConfig {
     /// In older files at the top, in newer ones (transformers 5) within `rope_parameters`.
     pub rope_theta: Option<f64>,
     pub rope_parameters: Option<RopeParameters>,
+    /// How older files say that RoPE is scaled.
+    pub rope_scaling: Option<RopeScaling>,
     pub vocab_size: usize,
     pub max_position_embeddings: usize,
     #[serde(default)]
@@ -33,6 +38,14 @@ pub struct RopeParameters {
     pub rope_type: Option<String>,
 }
 
+/// Its kind has two names, of which some files have both.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RopeScaling {
+    pub rope_type: Option<String>,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+}
+
 impl HfConfig {
     pub fn read(path: &Path) -> Result<Self, EngineError> {
         let text = std::fs::read_to_string(path).map_err(|source| EngineError::io(path, source))?;
@@ -41,8 +54,9 @@ impl HfConfig {
         if config.num_attention_heads == 0 || config.num_key_value_heads == Some(0) {
             return Err(EngineError::bad_file(path, "has no attention heads"));
         }
-        let rope_type = config.rope_parameters.as_ref().and_then(|rope| rope.rope_type.as_deref());
-        if let Some(other) = rope_type.filter(|kind| *kind != "default") {
+        let parameters = config.rope_parameters.as_ref().and_then(|rope| rope.rope_type.as_deref());
+        let scaling = config.rope_scaling.as_ref().and_then(|rope| rope.rope_type.as_deref().or(rope.kind.as_deref()));
+        if let Some(other) = parameters.into_iter().chain(scaling).find(|kind| *kind != "default") {
             return Err(EngineError::bad_file(path, format!("scales RoPE in the way \"{other}\", which is not known")));
         }
         Ok(config)
@@ -60,6 +74,40 @@ impl HfConfig {
     pub fn theta(&self) -> f64 {
         let inner = self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta);
         inner.or(self.rope_theta).unwrap_or(10_000.0)
+    }
+
+    /// The same in the engine's words.
+    pub fn llama(&self) -> LlamaConfig {
+        LlamaConfig {
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: self.num_attention_heads,
+            num_key_value_heads: self.key_value_heads(),
+            head_dim: self.head_size(),
+            rms_norm_eps: self.rms_norm_eps as f32,
+            rope_theta: self.theta() as f32,
+            max_position_embeddings: self.max_position_embeddings,
+        }
+    }
+}
+
+/// Hugging Face's name of a tensor.
+pub fn tensor_name(wanted: Wanted) -> String {
+    match wanted {
+        Wanted::Embedding => "model.embed_tokens.weight".into(),
+        Wanted::Head => "lm_head.weight".into(),
+        Wanted::Norm => "model.norm.weight".into(),
+        Wanted::InputNorm(layer) => format!("model.layers.{layer}.input_layernorm.weight"),
+        Wanted::PostAttentionNorm(layer) => format!("model.layers.{layer}.post_attention_layernorm.weight"),
+        Wanted::Projection(layer, module) => {
+            let part = match module {
+                TargetModule::GateProj | TargetModule::UpProj | TargetModule::DownProj => "mlp",
+                _ => "self_attn",
+            };
+            format!("model.layers.{layer}.{part}.{}.weight", module.as_str())
+        }
     }
 }
 

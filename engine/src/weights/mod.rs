@@ -5,3 +5,4 @@ pub mod gguf_header;
 pub mod hf;
 pub mod nf4;
 pub mod safetensors;
+pub mod shards;

@@ -7,6 +7,7 @@ use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -78,6 +79,16 @@ impl SafetensorsFile {
 
     pub fn dtype(&self, name: &str) -> Option<Dtype> {
         self.metadata.info(name).map(|info| info.dtype)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a tensor lies in the file, in bytes: within it, by the header's check.
+    pub fn byte_range(&self, name: &str) -> Option<Range<u64>> {
+        let (start, end) = self.metadata.info(name)?.data_offsets;
+        Some(self.data_start + start as u64..self.data_start + end as u64)
     }
 
     /// Reads an F32, F16 or BF16 tensor as f32, row-major.

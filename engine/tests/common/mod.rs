@@ -12,6 +12,7 @@ use engine::base::{ShapedTensor, Wanted, assemble};
 use engine::kernels::Matrix;
 use engine::model::{Llama, LlamaConfig};
 use engine::weights::hf;
+pub use engine::weights::hf::tensor_name as hf_name;
 use std::path::{Path, PathBuf};
 
 /// Reference numbers, if this checkout has them beside it; prints why a test is skipped where it has not.
@@ -32,41 +33,11 @@ pub fn embedded_base() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/base/tohum-16m.gguf")
 }
 
-/// Hugging Face's name of a tensor.
-pub fn hf_name(wanted: Wanted) -> String {
-    match wanted {
-        Wanted::Embedding => "model.embed_tokens.weight".into(),
-        Wanted::Head => "lm_head.weight".into(),
-        Wanted::Norm => "model.norm.weight".into(),
-        Wanted::InputNorm(layer) => format!("model.layers.{layer}.input_layernorm.weight"),
-        Wanted::PostAttentionNorm(layer) => format!("model.layers.{layer}.post_attention_layernorm.weight"),
-        Wanted::Projection(layer, module) => {
-            let part = match module {
-                TargetModule::GateProj | TargetModule::UpProj | TargetModule::DownProj => "mlp",
-                _ => "self_attn",
-            };
-            format!("model.layers.{layer}.{part}.{}.weight", module.as_str())
-        }
-    }
-}
-
 /// The fixtures' tiny Llama.
 pub fn tiny_llama(directory: &Path, quantization: Quantization) -> Llama {
     let (config, tensors) = hf::open(directory).unwrap();
-    let config = LlamaConfig {
-        vocab_size: config.vocab_size,
-        hidden_size: config.hidden_size,
-        intermediate_size: config.intermediate_size,
-        num_hidden_layers: config.num_hidden_layers,
-        num_attention_heads: config.num_attention_heads,
-        num_key_value_heads: config.key_value_heads(),
-        head_dim: config.head_size(),
-        rms_norm_eps: config.rms_norm_eps as f32,
-        rope_theta: config.theta() as f32,
-        max_position_embeddings: config.max_position_embeddings,
-    };
-    assemble(config, quantization, &mut |tensor: &ShapedTensor| Ok(tensors.get(&hf_name(tensor.wanted)).cloned()))
-        .unwrap()
+    let read = &mut |tensor: &ShapedTensor| Ok(tensors.get(&hf_name(tensor.wanted)).cloned());
+    assemble(config.llama(), quantization, read).unwrap()
 }
 
 /// A number in [-1, 1) from a seed and a place.

@@ -1,4 +1,4 @@
-//! `cargo site [--release]`: builds the site and the server.
+//! `cargo site [--release] [--cuda]`: builds the site and the server, with `--cuda` one that knows NVIDIA GPUs.
 //!
 //! The app becomes WASM and is joined with `public/` and the style sheet in `target/site`; then the server is built.
 //! Cargo knows what of the code has to be built again; the site is put together again only when something that goes
@@ -21,11 +21,14 @@ const COMPRESSED: [&str; 6] = ["css", "html", "js", "json", "svg", "wasm"];
 const SMALLEST_COMPRESSED_BYTES: u64 = 1400;
 
 fn main() -> Result<()> {
-    let release = match env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [] => false,
-        [only] if only == "--release" => true,
-        other => bail!("cargo site [--release] does not know {}", other.join(" ")),
-    };
+    let (mut release, mut cuda) = (false, false);
+    for argument in env::args().skip(1) {
+        match argument.as_str() {
+            "--release" => release = true,
+            "--cuda" => cuda = true,
+            other => bail!("cargo site [--release] [--cuda] does not know {other}"),
+        }
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().context("The workspace is gone")?;
     env::set_current_dir(&root)?;
     if !Path::new("public/vendor/echarts.min.js").is_file() {
@@ -49,7 +52,7 @@ fn main() -> Result<()> {
         fs::write(stamp, inputs)?;
     }
     drop(lock);
-    build_server(release)
+    build_server(release, cuda)
 }
 
 fn cargo() -> Command {
@@ -74,11 +77,14 @@ fn build_wasm(release: bool) -> Result<PathBuf> {
 }
 
 /// With the set of packages that the tests are built with, so that nothing is built twice.
-fn build_server(release: bool) -> Result<()> {
+fn build_server(release: bool, cuda: bool) -> Result<()> {
     let mut build = cargo();
     build.args(["build", "--workspace", "--exclude", "site", "--target-dir", "target"]);
     if release {
         build.arg("--release");
+    }
+    if cuda {
+        build.args(["--features", "server/cuda"]);
     }
     run(&mut build)
 }
