@@ -12,10 +12,11 @@ native := --release --workspace --exclude site
 wasm := --profile wasm-release --target-dir target/front --target wasm32-unknown-unknown --package app --lib --no-default-features --features hydrate
 
 seed := ../shared/data
+tokens := ../shared/bench/seed
 echarts := public/vendor/echarts.min.js
 node_modules := end2end/node_modules/.package-lock.json
 
-.PHONY: run site cuda test lint lint-cuda test-rust test-browser bench wasm-target
+.PHONY: run site cuda test test-cuda lint lint-cuda test-rust test-browser bench bench-cuda wasm-target
 
 run: site
 	exec ./target/release/ayar serve
@@ -46,6 +47,11 @@ test-rust:
 	cargo test $(native)
 	cargo test --package site
 
+# On a machine with a card: the engine's tests there, one at a time, as some use up the card's memory on purpose.
+test-cuda:
+	export CUDA_HOME=$$(engine/cuda-toolkit.sh)
+	cargo test $(native) --features server/cuda --package engine -- --test-threads=1
+
 test-browser: site $(node_modules)
 	chromium=$$(end2end/chromium.sh)
 	cd end2end
@@ -60,6 +66,17 @@ bench: site
 	    echo "A split of data/sample/headlines.csv; there is no seed split in $(seed)"
 	    ./target/release/ayar bench --data data/sample/headlines.csv
 	fi
+
+# What the README says of GPUs. The seed rows' tokens are not part of the repository; without them rows are synthetic.
+bench-cuda: cuda
+	@rows=()
+	if [[ -f $(tokens)_train_llama3_tokens.safetensors && -f $(tokens)_test_llama3_tokens.safetensors ]]; then
+	    rows=(--tokens $(tokens)_train_llama3_tokens.safetensors --test-tokens $(tokens)_test_llama3_tokens.safetensors)
+	fi
+	./target/release/ayar bench training --rows 8,32,128 --repeat 5 "$${rows[@]}"
+	./target/release/ayar bench evaluation --repeat 5 "$${rows[@]}"
+	./target/release/ayar bench experiment "$${rows[@]}"
+	./target/release/ayar bench kernels
 
 wasm-target:
 	@[[ -d $$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown ]] || rustup target add wasm32-unknown-unknown

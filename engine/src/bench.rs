@@ -321,3 +321,69 @@ fn speed(network: &Network, seconds: &mut [f64], total: f64, rows: usize, tokens
         taken_bytes,
     }
 }
+
+mod experiment;
+
+pub use experiment::{Experiment, experiment};
+
+/// A checkpoint's way onto a card.
+#[derive(Clone, Debug, Serialize)]
+pub struct Loading {
+    /// Of the files.
+    pub bytes: u64,
+    pub seconds: f64,
+    /// Reading the same files and doing nothing with them.
+    pub plain_read_seconds: f64,
+}
+
+/// Reads a folder of bf16 safetensors files to a quantised model on a card.
+#[cfg(not(feature = "cuda"))]
+pub fn loading(_: &Path, _: Quantization, _: &Device) -> Result<Loading, EngineError> {
+    Err(EngineError::invalid("loading straight onto a card needs a build with `make cuda`"))
+}
+
+#[cfg(feature = "cuda")]
+pub fn loading(folder: &Path, quantization: Quantization, device: &Device) -> Result<Loading, EngineError> {
+    use crate::cuda::{Card, loading};
+    let Device::Cuda(cards) = device else {
+        return Err(EngineError::invalid("loading straight onto a card needs one; name it with --device"));
+    };
+    let card = Card::open(cards.first().copied().unwrap_or(0))?;
+    let plain = loading::plain_read(&card, folder)?;
+    let (_, loaded) = loading::load_shards(&card, folder, quantization)?;
+    Ok(Loading { bytes: loaded.bytes, seconds: loaded.seconds, plain_read_seconds: plain.seconds })
+}
+
+/// How near one kernel comes to what limits it.
+#[derive(Clone, Debug, Serialize)]
+pub struct KernelSpeed {
+    pub name: String,
+    pub shape: String,
+    pub microseconds: f64,
+    /// In words, with its size.
+    pub limit: String,
+    pub share_of_limit: f64,
+}
+
+/// Every kernel of a training step on a card. On the CPU the product that all else is held against, alone.
+pub fn kernels(device: &Device) -> Result<Vec<KernelSpeed>, EngineError> {
+    match device {
+        Device::Cpu => {
+            let gflops = crate::device::matmul_gflops();
+            Ok(vec![KernelSpeed {
+                name: "f32 product".to_string(),
+                shape: "768 x 384 x 2048".to_string(),
+                microseconds: 2.0 * (768 * 384 * 2048) as f64 / gflops / 1e3,
+                limit: format!("itself, {gflops:.0} GFLOP/s"),
+                share_of_limit: 1.0,
+            }])
+        }
+        #[cfg(feature = "cuda")]
+        Device::Cuda(cards) => {
+            let first = cards.first().copied().unwrap_or(0);
+            crate::cuda::measure::kernels(&crate::cuda::Card::open(first)?)
+        }
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda(_) => Err(EngineError::invalid("this build of ayar knows the CPU only")),
+    }
+}

@@ -136,7 +136,8 @@ impl Network {
     pub fn memory_bytes(&self, tokens: usize) -> usize {
         match self {
             Self::Cpu(llama) => {
-                let weights = 4 * linear_weights(&llama.config) + 4 * llama.config.vocab_size * llama.config.hidden_size;
+                let weights =
+                    4 * linear_weights(&llama.config) + 4 * llama.config.vocab_size * llama.config.hidden_size;
                 weights + llama.activation_bytes(tokens).min(512 << 20) + (120 << 20)
             }
             #[cfg(feature = "cuda")]
@@ -148,11 +149,14 @@ impl Network {
     /// thin products and the optimiser take the rest. From `ayar bench`: on the CPU on the embedded base; on a GPU from
     /// the shape of Llama 3 8B, 0.37 with 300 tokens and 0.66 with 4,000.
     pub fn share_of_matmul_rate(&self, tokens: usize) -> f64 {
-        match self {
-            Self::Cpu(_) => 0.6,
+        // What very many tokens reach, and the tokens that reach half of it.
+        let (most, half_at) = match self {
+            Self::Cpu(_) => (0.6, 0.0),
             #[cfg(feature = "cuda")]
-            Self::Cuda(_) => 0.7 * tokens as f64 / (tokens as f64 + 270.0),
-        }
+            Self::Cuda(_) => (0.7, 270.0),
+        };
+        let tokens = tokens.max(1) as f64;
+        most * tokens / (tokens + half_at)
     }
 
     /// What a training step takes however small it is, in seconds. On a GPU every layer has some forty launches, of about

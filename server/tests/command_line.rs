@@ -252,3 +252,109 @@ fn checkpoints(folder: &TempDir) -> Vec<(PathBuf, Option<std::time::SystemTime>)
     found.sort();
     found
 }
+
+/// The figures of one command with `--json`.
+fn figures(arguments: &[&str]) -> Value {
+    let output = run(&[arguments, &["--json"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    serde_json::from_str(&stdout(&output)).expect("one JSON object on stdout")
+}
+
+const SMALL_SUBJECT: [&str; 8] = ["--preset", "tohum-16m", "--rank", "8", "--device", "cpu", "--limit-rows", "16"];
+
+#[test]
+fn steps_of_several_sizes_are_timed_on_one_model() {
+    let own = ["bench", "training", "--rows", "2,4", "--steps", "2", "--repeat", "2"];
+    let arguments = [&own[..], &SMALL_SUBJECT].concat();
+    let measured = figures(&arguments);
+    assert_eq!(measured["request"]["preset"], "tohum-16m");
+    assert_eq!(measured["request"]["rank"], 8);
+    assert_eq!(measured["request"]["rows_per_step"], serde_json::json!([2, 4]));
+    assert_eq!(measured["request"]["rows"], serde_json::json!({ "source": "synthetic", "train": 16, "test": 16 }));
+    let lines = measured["training"].as_array().unwrap();
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        assert_eq!(line["runs"].as_array().unwrap().len(), 2);
+        for rate in ["rows_per_second", "tokens_per_second", "milliseconds", "share_of_matmul_rate"] {
+            assert!(line["median"][rate].as_f64() > Some(0.0), "{rate}: {line}");
+        }
+        let (lowest, highest) = (&line["lowest_rows_per_second"], &line["highest_rows_per_second"]);
+        assert!(lowest.as_f64() <= highest.as_f64(), "{line}");
+    }
+
+    let output = run(&arguments);
+    let (table, progress) = (stdout(&output), stderr(&output));
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("tohum-16m, 19 million parameters, rank 8, nf4, on CPU, "), "{table}");
+    assert!(lines[2].contains("rows per step") && lines[2].contains("lowest-highest"), "{table}");
+    assert!(lines[3].trim_start().starts_with("2 ") && lines[4].trim_start().starts_with("4 "), "{table}");
+    assert_eq!(lines.len(), 5, "{table}");
+    assert!(progress.contains("training, 4 a step: 16/16 rows"), "{progress}");
+}
+
+#[test]
+fn scoring_and_a_whole_experiment_are_timed() {
+    let evaluation = [&["bench", "evaluation", "--repeat", "2"][..], &SMALL_SUBJECT].concat();
+    let measured = figures(&evaluation);
+    for rate in ["rows_per_second", "tokens_per_second", "milliseconds", "share_of_matmul_rate"] {
+        assert!(measured["evaluation"][rate].as_f64() > Some(0.0), "{rate}: {measured}");
+    }
+    let (code, said) = outcome(&evaluation);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("scoring 16 rows") && said.contains("fastest-slowest"), "{said}");
+
+    // 16 rows in steps of 6 are 3 steps an epoch.
+    let experiment = [&["bench", "experiment", "--rows", "6", "--epochs", "2"][..], &SMALL_SUBJECT].concat();
+    let measured = figures(&experiment);
+    let parts = &measured["experiment"];
+    assert_eq!(parts["steps"], 6);
+    let seconds = ["before_seconds", "training_seconds", "after_seconds"].map(|part| parts[part].as_f64().unwrap());
+    assert!(seconds.iter().all(|&seconds| seconds > 0.0), "{measured}");
+    assert!((parts["seconds"].as_f64().unwrap() - seconds.iter().sum::<f64>()).abs() < 1e-9, "{measured}");
+    let (code, said) = outcome(&experiment);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("training, 2 x 16 rows in 6 steps of 6"), "{said}");
+}
+
+#[test]
+fn measurements_that_cannot_be_made_end_with_2_and_say_why() {
+    for (arguments, words) in [
+        (&["training", "--preset", "llama-9"][..], "tohum-16m, llama-3.2-1b, llama-3-8b, llama-3-70b"),
+        (&["training", "--rows", "8,0"], "1..=4096"),
+        (&["training", "--steps", "10001"], "1..=10000"),
+        (&["evaluation", "--rank", "0"], "1..=1024"),
+        (&["evaluation", "--quantization", "int8"], "quantization"),
+        (&["evaluation", "--memory-gib", "0"], "above 0"),
+        (&["evaluation", "--memory-gib", "24", "--device", "cpu"], "about a GPU's memory"),
+        (&["experiment", "--limit-rows", "0"], "--limit-rows"),
+        (&["experiment", "--tokens", "nowhere.safetensors"], "--test-tokens"),
+        (
+            &[
+                "training",
+                "--preset",
+                "tohum-16m",
+                "--tokens",
+                "nowhere.safetensors",
+                "--test-tokens",
+                "nowhere.safetensors",
+            ],
+            "nowhere.safetensors does not exist",
+        ),
+        (&["loading", "--checkpoint", "nowhere"], "nowhere is no folder"),
+        // The recipe's own arguments and a subcommand are one too many.
+        (&["--data", "rows.csv", "training"], "training"),
+        (&[], "--train"),
+    ] {
+        let (code, said) = outcome(&[&["bench"], arguments].concat());
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn kernels_are_held_against_their_limit() {
+    let measured = figures(&["bench", "kernels", "--device", "cpu"]);
+    let product = &measured["kernels"][0];
+    assert!(product["microseconds"].as_f64() > Some(0.0), "{measured}");
+    assert_eq!(product["share_of_limit"], 1.0);
+}

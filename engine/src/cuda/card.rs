@@ -38,6 +38,11 @@ pub struct Card {
     device: sys::CUdevice,
     context: sys::CUcontext,
     stream: sys::CUstream,
+    /// For products that nothing waits for until the pass is through.
+    side: sys::CUstream,
+    side_may_begin: sys::CUevent,
+    /// Two, so that one part of the side's work can be waited for while the next is under way.
+    side_is_through: [sys::CUevent; 2],
     kernels: HashMap<&'static str, sys::CUfunction>,
     gemm: Mutex<Gemm>,
     /// Held while one pass is being launched, so that two threads' passes do not share what is there once.
@@ -60,6 +65,8 @@ type Profiled = (String, sys::CUevent, sys::CUevent);
 unsafe impl Send for Card {}
 // SAFETY: as above.
 unsafe impl Sync for Card {}
+
+const WAIT: sys::CUevent_wait_flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
 
 /// Grid, block and shared memory of a launch.
 #[derive(Clone, Copy)]
@@ -131,6 +138,9 @@ impl Card {
             (context, result::device::total_mem(device).map_err(fail)?)
         };
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(fail)?;
+        let side = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(fail)?;
+        let event = || result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(fail);
+        let (side_may_begin, side_is_through) = (event()?, [event()?, event()?]);
         keep_freed_memory(device).map_err(fail)?;
         let kernels = load_kernels().map_err(fail)?;
         Ok(Arc::new(Self {
@@ -138,6 +148,9 @@ impl Card {
             device,
             context,
             stream,
+            side,
+            side_may_begin,
+            side_is_through,
             kernels,
             gemm: Mutex::new(Gemm::new()?),
             pass: Mutex::new(()),
@@ -168,6 +181,30 @@ impl Card {
 
     pub(super) fn stream(&self) -> sys::CUstream {
         self.stream
+    }
+
+    /// The side stream, from here on behind all that was asked for so far.
+    pub(super) fn fork(&self) -> Result<sys::CUstream, EngineError> {
+        // SAFETY: streams and events live as long as the card. A wait is for what was recorded last before it.
+        unsafe {
+            result::event::record(self.side_may_begin, self.stream)
+                .and_then(|()| result::stream::wait_event(self.side, self.side_may_begin, WAIT))
+        }
+        .map_err(|error| self.failed(error))?;
+        Ok(self.side)
+    }
+
+    /// Remembers what the side stream has been asked for so far, as part `turn` of two that take turns.
+    pub(super) fn mark_aside(&self, turn: usize) -> Result<(), EngineError> {
+        // SAFETY: as above.
+        unsafe { result::event::record(self.side_is_through[turn % 2], self.side) }.map_err(|error| self.failed(error))
+    }
+
+    /// All that is asked for from here on comes behind what the mark of this turn remembers.
+    pub(super) fn join(&self, turn: usize) -> Result<(), EngineError> {
+        // SAFETY: as above.
+        unsafe { result::stream::wait_event(self.stream, self.side_is_through[turn % 2], WAIT) }
+            .map_err(|error| self.failed(error))
     }
 
     pub(super) fn gemm(&self) -> MutexGuard<'_, Gemm> {
@@ -488,6 +525,7 @@ impl Buffer {
         if values.is_empty() {
             return Ok(());
         }
+        self.card.bind()?;
         // SAFETY: the range lies in the buffer.
         unsafe { result::memcpy_htod_async(self.address + offset as u64, values, self.card.stream) }
             .map_err(|error| self.card.failed(error))
@@ -502,6 +540,7 @@ impl Buffer {
         if count == 0 {
             return Ok(values);
         }
+        self.card.bind()?;
         // SAFETY: the range lies in the buffer, and the copy has ended before `values` is handed on.
         unsafe { result::memcpy_dtoh_async(&mut values, self.address + offset as u64, self.card.stream) }
             .map_err(|error| self.card.failed(error))?;
@@ -562,7 +601,9 @@ impl Event {
     pub fn new(card: &Arc<Card>) -> Result<Self, EngineError> {
         card.bind()?;
         let mut event = std::ptr::null_mut();
-        let flags = sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32 | sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
+        let (blocking, untimed) =
+            (sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC, sys::CUevent_flags::CU_EVENT_DISABLE_TIMING);
+        let flags = blocking as u32 | untimed as u32;
         // SAFETY: the event is written to a place of its own.
         unsafe { sys::cuEventCreate(&mut event, flags) }.result().map_err(|error| card.failed(error))?;
         Ok(Self { card: card.clone(), event })

@@ -5,6 +5,7 @@ use crate::cuda::matrix::{Kind, Matrix};
 use crate::error::EngineError;
 use cudarc::cublaslt::result::{self as cublas, CublasError};
 use cudarc::cublaslt::sys;
+use cudarc::driver::sys as driver;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::{Arc, OnceLock};
@@ -68,7 +69,14 @@ impl<'a> Product<'a> {
 
     pub fn run(&self) -> Result<(), EngineError> {
         let card = self.d.card();
-        card.gemm().run(card, self)
+        card.gemm().run(card, self, Where::InOrder)
+    }
+
+    /// On the side stream: what follows does not wait for it. Its operands must not be dropped or overwritten until the
+    /// card has been joined.
+    pub fn run_aside(&self) -> Result<(), EngineError> {
+        let card = self.d.card();
+        card.gemm().run(card, self, Where::Aside(card.fork()?))
     }
 
     /// (m, k, n) of d (m, n).
@@ -85,6 +93,13 @@ impl<'a> Product<'a> {
         }
         Ok((m, k, n))
     }
+}
+
+/// The stream that a product runs on.
+#[derive(Clone, Copy)]
+enum Where {
+    InOrder,
+    Aside(driver::CUstream),
 }
 
 /// What decides the algorithm of a product.
@@ -116,7 +131,8 @@ pub struct Gemm {
     algorithms: HashMap<Shape, sys::cublasLtMatmulAlgo_t>,
     /// By shape, with the algorithm that it runs on.
     plans: HashMap<Shape, Plan>,
-    workspace: OnceLock<Buffer>,
+    /// One for each stream.
+    workspaces: [OnceLock<Buffer>; 2],
 }
 
 // SAFETY: handle and descriptors may be used from any thread, one at a time; they lie behind the card's lock.
@@ -176,9 +192,7 @@ impl Descriptors {
         // SAFETY: all zeros are a value of this plain struct, which the call fills.
         let mut found: sys::cublasLtMatmulHeuristicResult_t = unsafe { std::mem::zeroed() };
         // SAFETY: descriptors and algorithm are valid; the answer is written to `found`.
-        let status = unsafe {
-            sys::cublasLtMatmulAlgoCheck(handle, self.product, a, b, c, d, algorithm, &mut found)
-        };
+        let status = unsafe { sys::cublasLtMatmulAlgoCheck(handle, self.product, a, b, c, d, algorithm, &mut found) };
         let fits = found.state == sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS && found.workspaceSize <= WORKSPACE_BYTES;
         status == sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS && fits
     }
@@ -246,10 +260,10 @@ impl Drop for Descriptors {
 impl Gemm {
     pub(super) fn new() -> Result<Self, EngineError> {
         let handle = cublas::create_handle().map_err(failed)?;
-        Ok(Self { handle, algorithms: HashMap::new(), plans: HashMap::new(), workspace: OnceLock::new() })
+        Ok(Self { handle, algorithms: HashMap::new(), plans: HashMap::new(), workspaces: Default::default() })
     }
 
-    fn run(&mut self, card: &Arc<Card>, product: &Product) -> Result<(), EngineError> {
+    fn run(&mut self, card: &Arc<Card>, product: &Product, place: Where) -> Result<(), EngineError> {
         let (m, k, n) = product.sizes()?;
         if m == 0 || n == 0 {
             return Ok(());
@@ -278,7 +292,7 @@ impl Gemm {
             let (ta, tb) = (letter(shape.transpose_a), letter(shape.transpose_b));
             format!("product {}{ta} {}{tb} {}", shape.bucket().m, shape.bucket().k, shape.n)
         };
-        card.timed(&name, || self.launch(card, product, &plan.descriptors, &plan.algorithm, product.d))
+        card.timed(&name, || self.launch(card, product, &plan.descriptors, &plan.algorithm, product.d, place))
     }
 
     /// Descriptors of a shape that is new, with its bucket's algorithm, or one of its own where it does not take that.
@@ -317,7 +331,7 @@ impl Gemm {
         };
         let mut best = (f64::INFINITY, first);
         for candidate in candidates {
-            let mut attempt = || self.launch(card, product, descriptors, &candidate, &aside);
+            let mut attempt = || self.launch(card, product, descriptors, &candidate, &aside, Where::InOrder);
             if attempt().is_err() {
                 continue;
             }
@@ -339,12 +353,19 @@ impl Gemm {
         descriptors: &Descriptors,
         algorithm: &sys::cublasLtMatmulAlgo_t,
         d: &Matrix,
+        place: Where,
     ) -> Result<(), EngineError> {
-        let workspace = match self.workspace.get() {
+        let (stream, workspace) = match place {
+            Where::InOrder => (card.stream(), &self.workspaces[0]),
+            Where::Aside(stream) => (stream, &self.workspaces[1]),
+        };
+        let workspace = match workspace.get() {
             Some(workspace) => workspace,
             None => {
                 let made = Buffer::new(card, WORKSPACE_BYTES)?;
-                self.workspace.get_or_init(|| made)
+                // The memory is there once the stream that it was asked of has passed.
+                card.fork()?;
+                workspace.get_or_init(|| made)
             }
         };
         let (c, beta) = product.c.unwrap_or((product.d, 0.0));
@@ -368,7 +389,7 @@ impl Gemm {
                 algorithm,
                 workspace.address as *mut c_void,
                 WORKSPACE_BYTES,
-                card.stream().cast(),
+                stream.cast(),
             )
         }
         .map_err(failed)

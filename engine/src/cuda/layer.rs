@@ -13,6 +13,7 @@ use crate::cuda::weights::{CudaGroup, Expanded};
 use crate::error::EngineError;
 use crate::model::linear::Dropout;
 use domain::dataset::mix;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// What one layer of one pass works with.
@@ -141,26 +142,18 @@ impl LayerPass<'_> {
         Ok((y, Saved { attention_in, qkv, o, log_sum_exp, attention_out, h, mlp_in, gate_up, mlp_out }))
     }
 
-    /// dy (R, d) → dx (T, d), or nothing in the first layer; the adapter's gradient goes to `gradient`.
-    pub fn backward(
-        &self,
-        x: &Matrix,
-        saved: Saved,
-        dy: Matrix,
-        gradient: &Matrix,
-        add: bool,
-    ) -> Result<Option<Matrix>, EngineError> {
+    /// dy (R, d) → dx (T, d), or nothing in the first layer; the adapter's gradient goes where `into` says.
+    pub fn backward(&self, x: &Matrix, saved: Saved, dy: Matrix, into: &Into) -> Result<Option<Matrix>, EngineError> {
         let (llama, layer, prepared) = (self.llama, self.layer, self.prepared);
         let config = &llama.config;
         let (tokens, eps, hidden) = (prepared.tokens, config.rms_norm_eps, config.hidden_size);
-        let into = Into { gradient, add, needs_dx: true };
 
         // y = h + down(swiglu([gate | up](norm(h)))): the gradient of h is dy plus what comes through the MLP.
-        let d_activated = self.linear_backward(MLP_OUT, &saved.mlp_out, &dy, &into)?;
+        let d_activated = self.linear_backward(MLP_OUT, &saved.mlp_out, &dy, into)?;
         let d_gate_up = saved.gate_up;
         swiglu_backward(&self.x_of(MLP_OUT, &d_activated), &d_gate_up)?;
         drop(d_activated);
-        let d_normed = self.linear_backward(MLP_IN, &saved.mlp_in, &d_gate_up, &into)?;
+        let d_normed = self.linear_backward(MLP_IN, &saved.mlp_in, &d_gate_up, into)?;
         drop(d_gate_up);
         let dh = self.matrix(dy.rows, hidden)?;
         let d_normed = self.x_of(MLP_IN, &d_normed);
@@ -168,7 +161,7 @@ impl LayerPass<'_> {
         drop((dy, d_normed));
 
         // h = x + o_proj(attention(norm(x)))
-        let d_out = self.linear_backward(ATTENTION_OUT, &saved.attention_out, &dh, &into)?;
+        let d_out = self.linear_backward(ATTENTION_OUT, &saved.attention_out, &dh, into)?;
         let d_out = self.x_of(ATTENTION_OUT, &d_out);
         let (d_o, above) = match self.asked {
             None => (d_out, dh),
@@ -200,9 +193,7 @@ impl LayerPass<'_> {
         )?;
         drop((d_o, d_keys_values));
 
-        // Nothing is trained below the first layer.
-        let into = Into { needs_dx: self.index > 0, ..into };
-        let d_normed = self.linear_backward(ATTENTION_IN, &saved.attention_in, &d_qkv, &into)?;
+        let d_normed = self.linear_backward(ATTENTION_IN, &saved.attention_in, &d_qkv, into)?;
         if self.index == 0 {
             return Ok(None);
         }
@@ -257,21 +248,23 @@ impl LayerPass<'_> {
         let own = &self.layer.groups[group];
         let d_input = self.matrix(dy.rows, input.columns)?;
         let weight = self.expanded.weight(own, self.index, group, self.adapter)?;
-        if into.needs_dx {
+        // Nothing is trained below the first layer.
+        let needs_dx = self.index > 0 || group != ATTENTION_IN;
+        if needs_dx {
             Product::plain(dy, &weight, &d_input).run()?;
         }
         let (Some(adapter), Some(layout)) = (self.adapter, self.layout(group)) else { return Ok(d_input) };
         let (x, z, dx, g) =
             (self.x_of(group, input), z_of(own, input), self.x_of(group, &d_input), z_of(own, &d_input));
-        if !into.needs_dx {
+        if !needs_dx {
             Product::plain(dy, &z_of(own, &weight), &g).run()?;
         }
         let (a, scale, rank) = (adapter.a(layout), adapter.layout.scale(), adapter.layout.rank());
-        let Into { gradient, add, needs_dx } = *into;
+        let Into { gradient, add, ref read_aside } = *into;
         let da = gradient.part(layout.a, layout.width, layout.in_features);
         match self.dropout {
             None => {
-                Product::outer(&g, &x, &da).times(scale).accumulate(add).run()?;
+                Product::outer(&g, &x, &da).times(scale).accumulate(add).run_aside()?;
                 if needs_dx {
                     Product::plain(&g, &a, &dx).times(scale).accumulate(true).run()?;
                 }
@@ -294,8 +287,9 @@ impl LayerPass<'_> {
             let Some(part) = part else { continue };
             let db = gradient.part(part.b, part.out_features, rank);
             let z = z.narrow_columns(part.column..part.column + rank);
-            Product::outer(&dy.narrow_columns(rows.clone()), &z, &db).accumulate(add).run()?;
+            Product::outer(&dy.narrow_columns(rows.clone()), &z, &db).accumulate(add).run_aside()?;
         }
+        read_aside.borrow_mut().extend([input.clone(), dy.clone(), d_input.clone()]);
         Ok(d_input)
     }
 
@@ -324,12 +318,12 @@ impl LayerPass<'_> {
 }
 
 /// Where a backward puts what it finds.
-#[derive(Clone, Copy)]
-struct Into<'a> {
-    gradient: &'a Matrix,
+pub(super) struct Into<'a> {
+    pub gradient: &'a Matrix,
     /// To what is there, or in its place.
-    add: bool,
-    needs_dx: bool,
+    pub add: bool,
+    /// What the products aside read: dropped once they are through.
+    pub read_aside: RefCell<Vec<Matrix>>,
 }
 
 /// The columns behind a group's own.

@@ -3,7 +3,7 @@
 use crate::cuda::adapter::CudaAdapter;
 use crate::cuda::attention::AttentionPlan;
 use crate::cuda::card::{Buffer, Card, Launch};
-use crate::cuda::layer::{LayerPass, Saved, rms_norm, rms_norm_backward};
+use crate::cuda::layer::{Into, LayerPass, Saved, rms_norm, rms_norm_backward};
 use crate::cuda::loss::{self, RowTargets};
 use crate::cuda::matrix::{Kind, Matrix};
 use crate::cuda::weights::{CudaGroup, Expanded};
@@ -245,6 +245,9 @@ impl CudaLlama {
             targets.iter().map(|target| (row_of(target.row), target.target, target.weight)),
         )?;
 
+        // Products aside of a pass that failed half-way may still be writing to the gradient.
+        self.card.mark_aside(0)?;
+        self.card.join(0)?;
         let expanded = self.expanded_for(pass.adapter)?;
         let expanded = self.kept(&expanded)?;
         let keeps_everything = self.bytes_to_keep(prepared.tokens) <= self.card.free_bytes()?;
@@ -263,18 +266,30 @@ impl CudaLlama {
         rms_norm_backward(None, &d_hidden, last, &self.norm, &d, self.config.rms_norm_eps)?;
         drop((hidden, d_hidden));
 
+        // What the adapter's gradients are made of is kept for one layer longer than all else: they are computed aside,
+        // and nothing waits for them before the next layer is through.
+        let mut kept_for_aside = Vec::new();
         for index in (0..self.layers.len()).rev() {
             let layer = self.layer_pass(&pass, &prepared, expanded, index);
             let layer_saved = match saved[index].take() {
                 Some(layer_saved) => layer_saved,
                 None => layer.forward(&inputs[index])?.1,
             };
-            match layer.backward(&inputs[index], layer_saved, d, gradient, add)? {
+            let into = Into { gradient, add, read_aside: Default::default() };
+            let below = layer.backward(&inputs[index], layer_saved, d, &into)?;
+            self.card.mark_aside(index)?;
+            if index + 1 < self.layers.len() {
+                self.card.join(index + 1)?;
+            }
+            kept_for_aside = into.read_aside.into_inner();
+            inputs.truncate(index + 1);
+            match below {
                 Some(below) => d = below,
                 None => break,
             }
-            inputs.truncate(index + 1);
         }
+        self.card.join(0)?;
+        drop(kept_for_aside);
         Ok(losses)
     }
 

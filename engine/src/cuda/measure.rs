@@ -95,8 +95,7 @@ pub fn kernels(card: &Arc<Card>) -> Result<Vec<KernelSpeed>, EngineError> {
     let copied = 2 * 2 * one.rows * one.columns;
     let seconds = median_seconds(card, &mut || one.copy_from(&other))?;
     drop((one, other));
-    let mut table =
-        Table { card, bytes_per_second: copied as f64 / seconds, operations_per_second, lines: Vec::new() };
+    let mut table = Table { card, bytes_per_second: copied as f64 / seconds, operations_per_second, lines: Vec::new() };
     let tokens = (PREFIX + ROWS * OWN_TOKENS).next_multiple_of(8);
     rows(&mut table, &config, tokens, &random)?;
     products(&mut table, &config, tokens, &random)?;
@@ -127,9 +126,12 @@ fn rows(table: &mut Table, config: &LlamaConfig, tokens: usize, random: Random) 
     let (hidden, head) = (random(rows, d)?, random(vocabulary, d)?);
     let targets = RowTargets::new(table.card, vocabulary, rows, (0..rows).map(|row| (row, row as u32, 1.0)))?;
     let operations = 4.0 * (rows * vocabulary * d) as f64;
-    table.time("output layer and cross_entropy", format!("{rows} x {vocabulary}"), Work::Operations(operations), &mut || {
-        loss::cross_entropy(&hidden, &head, &targets, 1.0).map(|_| ())
-    })
+    table.time(
+        "output layer and cross_entropy",
+        format!("{rows} x {vocabulary}"),
+        Work::Operations(operations),
+        &mut || loss::cross_entropy(&hidden, &head, &targets, 1.0).map(|_| ()),
+    )
 }
 
 fn products(table: &mut Table, config: &LlamaConfig, tokens: usize, random: Random) -> Result<(), EngineError> {
@@ -199,7 +201,9 @@ fn weights_and_optimizer(table: &mut Table, config: &LlamaConfig, random: Random
     let values = rows * columns;
     let bytes = 2 * values + values / 2 + values / 16;
     let shape = format!("{rows} x {columns}");
-    table.time("nf4_quantize", shape.clone(), Work::Bytes(bytes), &mut || CudaNf4::quantize(&weight, false).map(|_| ()))?;
+    table.time("nf4_quantize", shape.clone(), Work::Bytes(bytes), &mut || {
+        CudaNf4::quantize(&weight, false).map(|_| ())
+    })?;
     table.time("nf4_dequantize", shape, Work::Bytes(bytes), &mut || nf4.dequantize_into(&weight))?;
 
     // Four layers' adapter: several times the cache.
@@ -215,21 +219,7 @@ fn weights_and_optimizer(table: &mut Table, config: &LlamaConfig, random: Random
         card.launch(
             "adamw",
             Launch::pieces(fours),
-            &[
-                &&parameters,
-                &&gradient,
-                &&m,
-                &&v,
-                &&adapter.rounded,
-                &fours,
-                &one,
-                &one,
-                &one,
-                &one,
-                &one,
-                &one,
-                &one,
-            ],
+            &[&&parameters, &&gradient, &&m, &&v, &&adapter.rounded, &fours, &one, &one, &one, &one, &one, &one, &one],
         )
     })?;
     let partial = Buffer::new(card, 1024 * size_of::<f64>())?;

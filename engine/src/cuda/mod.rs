@@ -22,6 +22,8 @@ pub mod loss;
 pub mod matrix;
 pub mod measure;
 pub mod nccl;
+mod read_plan;
+mod readers;
 pub mod weights;
 
 #[cfg(test)]

@@ -112,29 +112,16 @@ impl CudaNf4 {
         if (to.rows, to.columns, to.kind) != (self.rows, self.columns, Kind::Bf16) {
             return Err(EngineError::invalid("a matrix of another shape cannot take the dequantised weights"));
         }
-        let words = self.rows * self.columns / 8;
         let (plain, codes, nested, map, offset) = match &self.scales {
             Scales::Plain(scales) => (scales.address, 0, 0, 0, 0.0),
             Scales::Quantized { codes, nested, map, offset } => {
                 (0, codes.address, nested.address, map.address, *offset)
             }
         };
-        let launch = Launch { grid: (words.div_ceil(4 * 256).max(1), 1), threads: 256, shared_bytes: 0 };
         to.card().launch(
             "nf4_dequantize",
-            launch,
-            &[
-                &self.codes.address,
-                &plain,
-                &codes,
-                &nested,
-                &map,
-                &offset,
-                &to,
-                &words,
-                &(self.columns as i32),
-                &to.stride,
-            ],
+            Launch::rows(self.rows, 128),
+            &[&self.codes.address, &plain, &codes, &nested, &map, &offset, &to, &(self.columns as i32), &to.stride],
         )
     }
 }
@@ -196,10 +183,45 @@ fn copies(weight: &Matrix, group: &CudaGroup, layout: &GroupLayout, adapter: &Cu
     parts.filter_map(copy).collect()
 }
 
-fn run_copies(card: &Arc<Card>, copies: &[CopyColumns]) -> Result<(), EngineError> {
-    let table = Buffer::of(card, copies)?;
-    let launch = Launch { grid: (BLOCKS_PER_COPY, copies.len()), threads: 256, shared_bytes: 0 };
-    card.launch("copy_columns", launch, &[&table.address])
+/// The copies of one adapter's B matrices, on the card.
+pub struct Copies {
+    table: Buffer,
+    /// First and number of each group's copies.
+    of_group: Vec<[(usize, usize); 4]>,
+    /// The adapter's.
+    id: u64,
+}
+
+impl Copies {
+    /// `weight` names the place behind which a group's B matrices go.
+    fn new(
+        card: &Arc<Card>,
+        groups: Groups,
+        adapter: &CudaAdapter,
+        weight: impl Fn(usize, usize, usize) -> Matrix,
+    ) -> Result<Self, EngineError> {
+        let mut all = Vec::new();
+        let mut of_group = vec![[(0, 0); 4]; groups.len()];
+        for (layer, (groups, layouts)) in groups.iter().zip(&adapter.layout.layers).enumerate() {
+            for (index, (group, layout)) in groups.iter().zip(layouts).enumerate() {
+                let Some(layout) = layout else { continue };
+                let first = all.len();
+                all.extend(copies(&weight(layer, index, layout.width), group, layout, adapter));
+                of_group[layer][index] = (first, all.len() - first);
+            }
+        }
+        Ok(Self { table: Buffer::of(card, &all)?, of_group, id: adapter.state().0 })
+    }
+
+    fn run(&self, first: usize, count: usize) -> Result<(), EngineError> {
+        let launch = Launch { grid: (BLOCKS_PER_COPY, count), threads: 256, shared_bytes: 0 };
+        let from = self.table.address + (first * size_of::<CopyColumns>()) as u64;
+        self.table.card.launch("copy_columns", launch, &[&from])
+    }
+
+    fn run_all(&self) -> Result<(), EngineError> {
+        self.run(0, self.table.bytes / size_of::<CopyColumns>())
+    }
 }
 
 /// All layers' groups.
@@ -215,11 +237,11 @@ pub enum Expanded {
         /// Whose B matrices stand there, and how they are laid out.
         holds: Option<(u64, u64)>,
         laid_out: Option<Arc<crate::cuda::adapter::Layout>>,
-        /// The copies that bring them there.
-        table: Option<(Buffer, usize)>,
+        /// What brings them there.
+        copies: Option<Copies>,
     },
-    /// Dequantised for every use into this, large enough for any group.
-    Scratch(Matrix),
+    /// Dequantised for every use into one place, large enough for any group.
+    Scratch { place: Matrix, copies: Option<Copies> },
 }
 
 impl Expanded {
@@ -236,7 +258,7 @@ impl Expanded {
             };
             layers.push([expand(0)?, expand(1)?, expand(2)?, expand(3)?]);
         }
-        Ok(Self::Kept { layers, widths, holds: None, laid_out: None, table: None })
+        Ok(Self::Kept { layers, widths, holds: None, laid_out: None, copies: None })
     }
 
     pub fn kept_bytes(groups: Groups, widths: [usize; 4]) -> usize {
@@ -247,28 +269,39 @@ impl Expanded {
     pub fn scratch(card: &Arc<Card>, groups: Groups, widths: [usize; 4]) -> Result<Self, EngineError> {
         let size = |(group, width): (&CudaGroup, usize)| group.out_features() * (group.in_features + width);
         let largest = groups.iter().flat_map(|layer| layer.iter().zip(widths)).map(size).max().unwrap_or(0);
-        Ok(Self::Scratch(Matrix::new(card, Kind::Bf16, 1, largest)?))
+        Ok(Self::Scratch { place: Matrix::new(card, Kind::Bf16, 1, largest)?, copies: None })
     }
 
     /// There is room for an adapter of these widths.
     pub fn takes(&self, groups: Groups, wanted: [usize; 4]) -> bool {
         match self {
             Self::Kept { widths, .. } => widths.iter().zip(wanted).all(|(has, wanted)| *has >= wanted),
-            Self::Scratch(scratch) => {
+            Self::Scratch { place, .. } => {
                 let size = |(group, width): (&CudaGroup, usize)| group.out_features() * (group.in_features + width);
-                groups.iter().flat_map(|layer| layer.iter().zip(wanted)).all(|pair| size(pair) <= scratch.columns)
+                groups.iter().flat_map(|layer| layer.iter().zip(wanted)).all(|pair| size(pair) <= place.columns)
             }
         }
     }
 
     /// Before a pass: brings this adapter's B matrices behind the weights, unless they stand there already.
     pub fn take_up(&mut self, card: &Arc<Card>, groups: Groups, adapter: &CudaAdapter) -> Result<(), EngineError> {
-        let Self::Kept { layers, holds, laid_out, table, .. } = self else { return Ok(()) };
+        let (layers, holds, laid_out, copies) = match self {
+            Self::Kept { layers, holds, laid_out, copies, .. } => (layers, holds, laid_out, copies),
+            Self::Scratch { place, copies } => {
+                if copies.as_ref().is_none_or(|copies| copies.id != adapter.state().0) {
+                    let weight = |layer: usize, index: usize, width: usize| {
+                        let group = &groups[layer][index];
+                        place.part(0, group.out_features(), group.in_features + width)
+                    };
+                    *copies = Some(Copies::new(card, groups, adapter, weight)?);
+                }
+                return Ok(());
+            }
+        };
         if *holds == Some(adapter.state()) {
             return Ok(());
         }
-        let same_owner = holds.is_some_and(|(id, _)| id == adapter.state().0);
-        if !same_owner {
+        if holds.is_none_or(|(id, _)| id != adapter.state().0) {
             *holds = None;
             if laid_out.as_ref().is_none_or(|layout| **layout != *adapter.layout) {
                 // Another layout leaves something where this one has zeros.
@@ -278,20 +311,12 @@ impl Expanded {
                     }
                 }
             }
-            let mut all = Vec::new();
-            for ((weights, groups), layouts) in layers.iter().zip(groups).zip(&adapter.layout.layers) {
-                for ((weight, group), layout) in weights.iter().zip(groups.iter()).zip(layouts) {
-                    if let Some(layout) = layout {
-                        all.extend(copies(weight, group, layout, adapter));
-                    }
-                }
-            }
-            *table = Some((Buffer::of(card, &all)?, all.len()));
+            let weight = |layer: usize, index: usize, _: usize| layers[layer][index].clone();
+            *copies = Some(Copies::new(card, groups, adapter, weight)?);
             *laid_out = Some(adapter.layout.clone());
         }
-        if let Some((table, count)) = table {
-            let launch = Launch { grid: (BLOCKS_PER_COPY, *count), threads: 256, shared_bytes: 0 };
-            card.launch("copy_columns", launch, &[&table.address])?;
+        if let Some(copies) = copies {
+            copies.run_all()?;
         }
         *holds = Some(adapter.state());
         Ok(())
@@ -307,17 +332,18 @@ impl Expanded {
     ) -> Result<Matrix, EngineError> {
         let layout = adapter.and_then(|adapter| adapter.layout.layers[layer][index].as_ref());
         let columns = group.in_features + layout.map_or(0, |layout| layout.width);
-        let scratch = match self {
+        let (place, copies) = match self {
             Self::Kept { layers, .. } => return Ok(layers[layer][index].narrow_columns(0..columns)),
-            Self::Scratch(scratch) => scratch,
+            Self::Scratch { place, copies } => (place, copies),
         };
-        let weight = scratch.part(0, group.out_features(), columns);
+        let weight = place.part(0, group.out_features(), columns);
         group.write_into(&weight.narrow_columns(0..group.in_features))?;
-        if let (Some(adapter), Some(layout)) = (adapter, layout) {
+        if let (Some(copies), Some(_)) = (copies, layout) {
             if group.parts.len() > 1 {
                 weight.narrow_columns(group.in_features..columns).clear()?;
             }
-            run_copies(weight.card(), &copies(&weight, group, layout, adapter))?;
+            let (first, count) = copies.of_group[layer][index];
+            copies.run(first, count)?;
         }
         Ok(weight)
     }

@@ -46,7 +46,7 @@ impl Snapshot {
 
 /// Trains an adapter beside its model. A step is [`Learner::gradient`], then [`Learner::update`].
 pub enum Learner<'a> {
-    Cpu(CpuLearner<'a>),
+    Cpu(Box<CpuLearner<'a>>),
     #[cfg(feature = "cuda")]
     Cuda(Box<CudaLearner<'a>>),
 }
@@ -55,7 +55,7 @@ impl<'a> Learner<'a> {
     /// Goes on from `start`, whose matrices are the learner's from here on.
     pub fn new(network: &'a Network, start: Snapshot, spec: &TrainSpec) -> Result<Self, EngineError> {
         match network {
-            Network::Cpu(llama) => Ok(Self::Cpu(CpuLearner::new(llama, start, spec)?)),
+            Network::Cpu(llama) => Ok(Self::Cpu(Box::new(CpuLearner::new(llama, start, spec)?))),
             #[cfg(feature = "cuda")]
             Network::Cuda(replicas) => Ok(Self::Cuda(Box::new(CudaLearner::new(replicas, start, spec)?))),
         }
@@ -112,7 +112,7 @@ impl<'a> Learner<'a> {
     pub fn snapshot(&self) -> Result<Snapshot, EngineError> {
         match self {
             Self::Cpu(learner) => {
-                let CpuLearner { lora, optimizer, .. } = learner;
+                let CpuLearner { lora, optimizer, .. } = learner.as_ref();
                 let AdamW { m, v, step, .. } = optimizer;
                 Ok(Snapshot { lora: lora.clone(), m: m.clone(), v: v.clone(), step: *step })
             }

@@ -89,7 +89,8 @@ impl Shards {
         let file = SafetensorsFile::open(path)?;
         let path: Arc<Path> = path.into();
         for name in file.names() {
-            let (Some(range), Some(dtype), Some(shape)) = (file.byte_range(&name), file.dtype(&name), file.shape(&name))
+            let (Some(range), Some(dtype), Some(shape)) =
+                (file.byte_range(&name), file.dtype(&name), file.shape(&name))
             else {
                 continue;
             };
@@ -202,7 +203,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (file, tensors) in files {
             let values: Vec<f32> = (0..6u8).map(f32::from).collect();
-            let tensors: Vec<_> = tensors.iter().map(|name| (name.to_string(), vec![2, 3], values.as_slice())).collect();
+            let tensors: Vec<_> =
+                tensors.iter().map(|name| (name.to_string(), vec![2, 3], values.as_slice())).collect();
             write(&folder.path().join(file), &tensors, HashMap::new()).unwrap();
         }
         folder
@@ -259,7 +261,8 @@ mod tests {
         let inner = folder.path().join("inner");
         std::fs::create_dir(&inner).unwrap();
         let absolute = folder.path().join("1.safetensors");
-        let names = ["../1.safetensors", "..", ".", "", "inner/../../1.safetensors", "./x", "x/", "..\\1.safetensors", "C:x"];
+        let names =
+            ["../1.safetensors", "..", ".", "", "inner/../../1.safetensors", "./x", "x/", "..\\1.safetensors", "C:x"];
         for name in names.into_iter().chain([absolute.to_str().unwrap()]) {
             write_index(&inner, &[("a", name)]);
             assert!(refusal(&inner).contains("is no file of its folder"), "{name}");

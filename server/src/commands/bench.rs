@@ -1,11 +1,20 @@
-//! `ayar bench`: speed, memory and accuracy with one fixed recipe, so that figures can be compared.
+//! `ayar bench`: speed, memory and accuracy with one fixed recipe, so that figures can be compared; and in its
+//! subcommands the speed of one thing at a time, on models of any size.
+
+mod columns;
+mod evaluation;
+mod experiment;
+mod kernels;
+mod loading;
+mod subject;
+mod training;
 
 use crate::arguments::{BaseArguments, Usage};
 use crate::commands::train::{Parts, run};
 use crate::figures::{TrainFigures, megabytes};
 use crate::table::{self, LabelledTable};
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, Subcommand};
 use domain::dataset::{Part, Split};
 use domain::spec::{LrSchedulerType, TargetModule, TrainSpec};
 use serde_json::json;
@@ -19,7 +28,10 @@ const MOST_MEMORY_BYTES: u64 = 700_000_000;
 const LEAST_ACCURACY: f64 = 0.73;
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct BenchArguments {
+    #[command(subcommand)]
+    measurement: Option<Measurement>,
     /// CSV file with the rows to learn from
     #[arg(long, value_name = "FILE", requires = "test", required_unless_present = "data")]
     train: Option<PathBuf>,
@@ -42,9 +54,34 @@ pub struct BenchArguments {
     json: bool,
 }
 
+#[derive(Subcommand)]
+enum Measurement {
+    /// Time training steps on a model of random weights
+    Training(training::TrainingArguments),
+    /// Time the scoring of all test rows on a model of random weights
+    Evaluation(evaluation::EvaluationArguments),
+    /// Time scoring, some epochs of training and scoring again, on a model of random weights
+    Experiment(experiment::ExperimentArguments),
+    /// Time how a checkpoint is read to a 4-bit model on a GPU
+    Loading(loading::LoadingArguments),
+    /// Time each kernel and hold it against what limits it
+    Kernels(kernels::KernelsArguments),
+}
+
 pub fn bench(arguments: BenchArguments) -> anyhow::Result<()> {
+    match &arguments.measurement {
+        None => bench_recipe(&arguments),
+        Some(Measurement::Training(arguments)) => training::training(arguments),
+        Some(Measurement::Evaluation(arguments)) => evaluation::evaluation(arguments),
+        Some(Measurement::Experiment(arguments)) => experiment::experiment(arguments),
+        Some(Measurement::Loading(arguments)) => loading::loading(arguments),
+        Some(Measurement::Kernels(arguments)) => kernels::kernels(arguments),
+    }
+}
+
+fn bench_recipe(arguments: &BenchArguments) -> anyhow::Result<()> {
     let base = arguments.base.choose()?;
-    let parts = read_parts(&arguments)?;
+    let parts = read_parts(arguments)?;
     let directory = Scratch::make()?;
     let figures = run(recipe(), &base, &parts, &directory.0)?;
     let gflops = engine::device::matmul_gflops();

@@ -24,30 +24,30 @@ __device__ __forceinline__ float scale_of(const Scales& scales, int64_t block) {
     return __fadd_rn(__fmul_rn(scales.map[scales.codes[block]], scales.nested[block / 256]), scales.offset);
 }
 
-// y (rows, width) stride y_stride = level * scale, rounded to bf16. A thread takes one word of eight codes and writes
-// 16 bytes; the width is a multiple of 8, so a word lies in one row and, as blocks hold whole words, in one block.
+// y (rows, width) stride y_stride = level * scale, rounded to bf16. One block owns one row; a thread takes one word of
+// eight codes and writes 16 bytes. The width is a multiple of 8, so a word lies in one row and, as blocks of values hold
+// whole words, in one of those.
 extern "C" __global__ void nf4_dequantize(const uint32_t* __restrict__ codes, const float* plain,
                                           const uint8_t* scale_codes, const float* nested, const float* map,
-                                          float offset, bf16* __restrict__ y, int64_t words, int width,
-                                          int64_t y_stride) {
+                                          float offset, bf16* __restrict__ y, int width, int64_t y_stride) {
     __shared__ float levels[16];
     if (threadIdx.x < 16) levels[threadIdx.x] = LEVELS[threadIdx.x];
     __syncthreads();
     const Scales scales = {plain, scale_codes, nested, map, offset};
-    const int words_per_row = width / 8;
-    const int64_t step = int64_t(gridDim.x) * blockDim.x;
+    const int words = width / 8;
+    const int64_t first = blockIdx.x * int64_t(words);
+    bf16* row = y + blockIdx.x * y_stride;
 #pragma unroll 4
-    for (int64_t word = blockIdx.x * int64_t(blockDim.x) + threadIdx.x; word < words; word += step) {
-        const uint32_t eight = codes[word];
-        const float scale = scale_of(scales, word / 8);
+    for (int word = threadIdx.x; word < words; word += blockDim.x) {
+        const uint32_t eight = codes[first + word];
+        const float scale = scale_of(scales, (first + word) / 8);
         Eight out;
         for (int byte = 0; byte < 4; byte++) {
             const uint32_t pair = (eight >> (8 * byte)) & 255;
             out.values[2 * byte] = __float2bfloat16(levels[pair >> 4] * scale);
             out.values[2 * byte + 1] = __float2bfloat16(levels[pair & 15] * scale);
         }
-        const int64_t row = word / words_per_row;
-        store8(y + row * y_stride + 8 * (word - row * words_per_row), out);
+        store8(row + 8 * word, out);
     }
 }
 
