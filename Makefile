@@ -50,7 +50,7 @@ test-rust:
 # On a machine with a card: the engine's tests there, one at a time, as some use up the card's memory on purpose.
 test-cuda:
 	export CUDA_HOME=$$(engine/cuda-toolkit.sh)
-	cargo test $(native) --features server/cuda --package engine -- --test-threads=1
+	cargo test --release --package engine --features cuda -- --test-threads=1
 
 test-browser: site $(node_modules)
 	chromium=$$(end2end/chromium.sh)

@@ -16,8 +16,11 @@ const WORKSPACE_BYTES: usize = 32 << 20;
 /// Every operand begins at such an address.
 const ALIGNMENT: u32 = 16;
 
-/// Algorithms that are timed for a shape, best guess first.
+/// Algorithms that are timed for a shape, best guess first; of a product of more than [`LARGE`] operations only the first
+/// few, which differ less and take longer.
 const CANDIDATES: usize = 8;
+const CANDIDATES_OF_LARGE: usize = 3;
+const LARGE: f64 = 2e11;
 
 /// Rows of packed tokens differ from step to step. Shapes share an algorithm whose rows come to the same number when
 /// they are filled up to a multiple of this, or of an eighth of their number where that is more.
@@ -330,7 +333,9 @@ impl Gemm {
             Err(error) => return Err(error),
         };
         let mut best = (f64::INFINITY, first);
-        for candidate in candidates {
+        let operations = 2.0 * shape.m as f64 * shape.k as f64 * shape.n as f64;
+        let timed = if operations > LARGE { CANDIDATES_OF_LARGE } else { CANDIDATES };
+        for candidate in candidates.into_iter().take(timed) {
             let mut attempt = || self.launch(card, product, descriptors, &candidate, &aside, Where::InOrder);
             if attempt().is_err() {
                 continue;

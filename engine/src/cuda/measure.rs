@@ -83,7 +83,7 @@ fn median_seconds(card: &Card, run: &mut dyn FnMut() -> Result<(), EngineError>)
 pub fn kernels(card: &Arc<Card>) -> Result<Vec<KernelSpeed>, EngineError> {
     let config = crate::bench::Preset::Llama3With8b.config();
     let operations_per_second = card.matmul_gflops() * 1e9;
-    let _pass = card.begin()?;
+    card.bind()?;
     let random = |rows: usize, columns: usize| -> Result<Matrix, EngineError> {
         let matrix = Matrix::new(card, Kind::Bf16, rows, columns)?;
         let launch = Launch { grid: (1024, 1), threads: 256, shared_bytes: 0 };
