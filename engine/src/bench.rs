@@ -258,6 +258,31 @@ pub fn training(
     Ok(speed(network, &mut times, total, seen, tokens, operations))
 }
 
+/// One kernel of a profile, or the products of one shape.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProfileLine {
+    pub name: String,
+    pub launches: usize,
+    /// Of all launches together.
+    pub milliseconds: f64,
+}
+
+/// Where the time of one step goes, after the same step twice untimed: what runs on the first card, the longest first.
+///
+/// # Errors
+/// The model computes on the CPU, which has no such profile.
+pub fn profile(network: &Network, request: &BenchRequest, rows: &BenchRows) -> Result<Vec<ProfileLine>, EngineError> {
+    let twice = BenchRequest { steps: 1, ..request.clone() };
+    training(network, &twice, rows, &mut |_, _| ())?;
+    let mut learner = learner(network, request)?;
+    let order = order_of_epoch(rows.train.len(), 42, 0);
+    let chosen: Vec<&TokenRow> = (0..request.rows_per_step).map(|at| &rows.train[order[at % order.len()]]).collect();
+    network.begin_profile()?;
+    let found = learner.gradient(&chosen, network.micro_batch(&request.spec()), None)?;
+    learner.update(clip_coefficient(found.norm, 0.3), 2e-4)?;
+    network.end_profile()
+}
+
 /// Scores all test prompts with an adapter, `repeats` times after one to warm up.
 pub fn scoring(
     network: &Network,

@@ -4,6 +4,7 @@
 //! is an arm of a `match` here or in `train::learner`.
 
 use crate::adapter::lora::{Lora, module_shape};
+use crate::bench::ProfileLine;
 #[cfg(feature = "cuda")]
 use crate::cuda;
 use crate::device;
@@ -200,6 +201,30 @@ impl Network {
         }
     }
 
+    /// From now on everything that runs on the first card is timed.
+    ///
+    /// # Errors
+    /// The model computes on the CPU, which has no such profile.
+    pub fn begin_profile(&self) -> Result<(), EngineError> {
+        match self {
+            Self::Cpu(_) => Err(no_profile()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(replicas) => {
+                replicas.first.card.begin_profile();
+                Ok(())
+            }
+        }
+    }
+
+    /// What ran since then, the longest first.
+    pub fn end_profile(&self) -> Result<Vec<ProfileLine>, EngineError> {
+        match self {
+            Self::Cpu(_) => Err(no_profile()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(replicas) => replicas.first.card.end_profile(),
+        }
+    }
+
     /// Billions of floating-point operations per second of large matrix products where the model computes.
     pub fn matmul_gflops(&self) -> f64 {
         match self {
@@ -208,6 +233,10 @@ impl Network {
             Self::Cuda(replicas) => replicas.all().map(|llama| llama.card.matmul_gflops()).sum(),
         }
     }
+}
+
+fn no_profile() -> EngineError {
+    EngineError::invalid("a profile can be made on a GPU only")
 }
 
 /// Weights of the linears that every token goes through.

@@ -353,6 +353,41 @@ fn scores_are_the_cpus_alone_and_in_a_batch() {
     }
 }
 
+#[test]
+fn merged_weights_answer_as_unmerged_ones() {
+    let Some((card, _guard)) = card() else { return };
+    let config = random_config();
+    let lora = small_lora(&config, 8, 16.0, &TargetModule::ALL);
+    let adapter = CudaAdapter::new(&card, &config, &lora).unwrap();
+    let unmerged = random_pair(&card, Quantization::AsStored).1;
+    // W + alpha / r · B A, as another model.
+    let read = &mut |tensor: &ShapedTensor| {
+        let mut values = random_values(tensor);
+        if let Wanted::Projection(layer, module) = tensor.wanted {
+            let (a, b) = lora.module(layer, module)?.unwrap();
+            let (a, b) = (matrix_values(&a), matrix_values(&b));
+            for row in 0..tensor.rows {
+                for column in 0..tensor.columns {
+                    let sum: f32 = (0..8).map(|at| b[row * 8 + at] * a[at * tensor.columns + column]).sum();
+                    values[row * tensor.columns + column] += 2.0 * sum;
+                }
+            }
+        }
+        Ok(Some(values))
+    };
+    let merged = CudaLlama::assemble(&card, config, Quantization::AsStored, read).unwrap();
+    let row = &token_rows(1, 1)[0];
+    let mut plan = Plan::new(0);
+    plan.push(row.tokens.len(), Vec::new());
+    let logits = |llama: &CudaLlama, adapter| {
+        let pass =
+            CudaPass { tokens: &row.tokens, plan: &plan, adapter, output_rows: None, cache: None, dropout: None };
+        llama.logits(&pass).unwrap()
+    };
+    // Both are rounded, in different places.
+    assert_near("merged", &logits(&merged, None), &logits(&unmerged, Some(&adapter)), 1.5 * LOGITS);
+}
+
 fn request(directory: &Path, spec: TrainSpec) -> TrainRequest {
     let texts = [
         ("Profit rose sharply", 0),

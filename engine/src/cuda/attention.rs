@@ -3,7 +3,8 @@
 //! The kernels and the formulas are in `kernels/attention.cu`; the function of the CPU that computes the same is
 //! `model::attention`.
 
-use crate::cuda::card::{Buffer, Card, Launch};
+use crate::cuda::buffer::Buffer;
+use crate::cuda::card::{Card, Launch};
 use crate::cuda::matrix::{Kind, Matrix};
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;

@@ -4,7 +4,8 @@
 use crate::adapter::lora::{GROUPS, module_shape};
 use crate::base::{ReadTensor, ShapedTensor, Wanted};
 use crate::cuda::attention::HEAD_DIMS;
-use crate::cuda::card::{Buffer, Card, Launch};
+use crate::cuda::buffer::Buffer;
+use crate::cuda::card::{Card, Launch};
 use crate::cuda::llama::{CudaLayer, CudaLlama, KeepExpanded, Table};
 use crate::cuda::matrix::{Kind, Matrix, rounded};
 use crate::cuda::weights::{CudaGroup, CudaNf4, Held};

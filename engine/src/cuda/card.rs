@@ -3,6 +3,7 @@
 use crate::cuda::gemm::{Gemm, Product};
 use crate::cuda::library::{self, failed};
 use crate::cuda::matrix::{Kind, Matrix};
+use crate::cuda::profile::Profile;
 use crate::error::EngineError;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
@@ -54,11 +55,8 @@ pub struct Card {
     limit: AtomicUsize,
     total: usize,
     matmul_gflops: OnceLock<f64>,
-    /// What ran since profiling began, where it has: its name, and the events around it.
-    profile: Mutex<Option<Vec<Profiled>>>,
+    pub(super) profile: Profile,
 }
-
-type Profiled = (String, sys::CUevent, sys::CUevent);
 
 // SAFETY: the driver's functions may be called from any thread once the context is current there, which `bind` sees
 // to; what changes lies behind locks and atomics.
@@ -159,7 +157,7 @@ impl Card {
             limit: AtomicUsize::new(total),
             total,
             matmul_gflops: OnceLock::new(),
-            profile: Mutex::new(None),
+            profile: Profile::default(),
         }))
     }
 
@@ -232,7 +230,7 @@ impl Card {
         let block = (launch.threads as u32, 1, 1);
         // SAFETY: buffers that a kernel is given live until the stream has passed it, since freeing is ordered on the
         // same stream; sizes are those that the wrappers checked.
-        let launched = self.timed(&|| kernel.to_string(), || unsafe {
+        let launched = self.profile.timed(self, &|| kernel.to_string(), || unsafe {
             result::launch_kernel(function, grid, block, launch.shared_bytes as u32, self.stream, &mut places)
         });
         launched.map_err(|error| {
@@ -247,52 +245,6 @@ impl Card {
         self.bind()?;
         self.launch("round_to_bf16", Launch::pieces(256), &[&64u64, &64u64, &256usize])?;
         self.synchronize()
-    }
-
-    /// From now on every launch is timed. Costs time itself: for finding out where a step spends its own.
-    pub fn begin_profile(&self) {
-        *self.profile.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
-    }
-
-    /// Ends profiling: what ran, how often, and milliseconds in all, the longest first.
-    pub fn end_profile(&self) -> Result<Vec<(String, usize, f64)>, EngineError> {
-        self.synchronize()?;
-        let profiled = self.profile.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
-        let mut sums: BTreeMap<String, (usize, f64)> = BTreeMap::new();
-        for (name, began, ended) in profiled {
-            // SAFETY: both events were made by `timed` and are destroyed here alone.
-            let milliseconds = unsafe {
-                let elapsed = result::event::elapsed(began, ended);
-                let _ = (result::event::destroy(began), result::event::destroy(ended));
-                elapsed.map_err(|error| self.failed(error))?
-            };
-            let sum = sums.entry(name).or_default();
-            sum.0 += 1;
-            sum.1 += f64::from(milliseconds);
-        }
-        let mut sums: Vec<_> = sums.into_iter().map(|(name, (count, sum))| (name, count, sum)).collect();
-        sums.sort_by(|one, other| other.2.total_cmp(&one.2));
-        Ok(sums)
-    }
-
-    /// Does `work`, with events around it while profiling.
-    pub(super) fn timed<T>(&self, name: &dyn Fn() -> String, work: impl FnOnce() -> T) -> T {
-        let mut profile = self.profile.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(profiled) = profile.as_mut() else {
-            drop(profile);
-            return work();
-        };
-        let record = || {
-            let event = result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).ok()?;
-            // SAFETY: the event was just made; the stream lives as long as the card.
-            unsafe { result::event::record(event, self.stream) }.ok().map(|()| event)
-        };
-        let began = record();
-        let done = work();
-        if let (Some(began), Some(ended)) = (began, record()) {
-            profiled.push((name(), began, ended));
-        }
-        done
     }
 
     /// Lets a kernel use more shared memory than every card has by default.
@@ -409,7 +361,18 @@ impl Card {
         Ok(2.0 * (m * k * n) as f64 / (times[times.len() / 2] / 1e3) / 1e9)
     }
 
-    fn allocate(&self, bytes: usize) -> Result<u64, EngineError> {
+    /// Takes back what [`Self::allocate`] gave, once everything asked for so far is done with it.
+    pub(super) fn free(&self, address: u64, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        // A card that cannot take its memory back is lost, and the next call will say so.
+        if self.bind().is_ok() {
+            // SAFETY: the address came from `allocate`, and its buffer frees it once.
+            let _ = unsafe { result::free_async(address, self.stream) };
+        }
+    }
+
+    /// Memory whose content is whatever lay there.
+    pub(super) fn allocate(&self, bytes: usize) -> Result<u64, EngineError> {
         let wanted = bytes as u64;
         let out_of_memory = || EngineError::OutOfMemory { device: self.id.clone(), wanted_bytes: wanted };
         self.bind()?;
@@ -461,172 +424,4 @@ fn load_kernels() -> Result<HashMap<&'static str, sys::CUfunction>, DriverError>
         }
     }
     Ok(kernels)
-}
-
-/// A piece of a card's memory, or of the host's that the card can read.
-pub struct Buffer {
-    pub(super) card: Arc<Card>,
-    pub(super) address: u64,
-    pub(super) bytes: usize,
-    in_host_memory: bool,
-}
-
-impl Buffer {
-    /// Memory whose content is whatever lay there.
-    pub fn new(card: &Arc<Card>, bytes: usize) -> Result<Self, EngineError> {
-        Ok(Self { card: card.clone(), address: card.allocate(bytes)?, bytes, in_host_memory: false })
-    }
-
-    /// Memory of the host that the card reads over the bus: for tables of which a step needs a few rows.
-    pub fn in_host_memory(card: &Arc<Card>, bytes: usize) -> Result<Self, EngineError> {
-        card.bind()?;
-        let flags = sys::CU_MEMHOSTALLOC_PORTABLE | sys::CU_MEMHOSTALLOC_DEVICEMAP;
-        // SAFETY: a plain request; under unified addressing the card reads it at the same address.
-        let place = unsafe { result::malloc_host(bytes.max(1), flags) }.map_err(|error| card.failed(error))?;
-        Ok(Self { card: card.clone(), address: place as u64, bytes, in_host_memory: true })
-    }
-
-    /// The bytes of memory in the host, for the host's use; `None` where they lie on the card.
-    ///
-    /// # Safety
-    /// The memory has been written since it was allocated, and nothing that the card was asked for still uses it.
-    pub(super) unsafe fn host_bytes(&mut self) -> Option<&mut [u8]> {
-        // SAFETY: the memory is as long as this and lives as long as the buffer; the caller vouches for the rest.
-        self.in_host_memory.then(|| unsafe { std::slice::from_raw_parts_mut(self.address as *mut u8, self.bytes) })
-    }
-
-    pub fn zeros(card: &Arc<Card>, bytes: usize) -> Result<Self, EngineError> {
-        let buffer = Self::new(card, bytes)?;
-        buffer.clear(0, bytes)?;
-        Ok(buffer)
-    }
-
-    pub fn of<T: Copy>(card: &Arc<Card>, values: &[T]) -> Result<Self, EngineError> {
-        let buffer = Self::new(card, size_of_val(values))?;
-        buffer.write(0, values)?;
-        Ok(buffer)
-    }
-
-    pub fn clear(&self, offset: usize, bytes: usize) -> Result<(), EngineError> {
-        debug_assert!(offset + bytes <= self.bytes);
-        if bytes == 0 {
-            return Ok(());
-        }
-        // SAFETY: the range lies in the buffer.
-        unsafe { result::memset_d8_async(self.address + offset as u64, 0, bytes, self.card.stream) }
-            .map_err(|error| self.card.failed(error))
-    }
-
-    /// The values may be changed or dropped as soon as this returns: the driver copies from ordinary memory at once.
-    pub fn write<T: Copy>(&self, offset: usize, values: &[T]) -> Result<(), EngineError> {
-        if offset + size_of_val(values) > self.bytes {
-            return Err(EngineError::invalid("more values than the card's buffer holds"));
-        }
-        if values.is_empty() {
-            return Ok(());
-        }
-        self.card.bind()?;
-        // SAFETY: the range lies in the buffer.
-        unsafe { result::memcpy_htod_async(self.address + offset as u64, values, self.card.stream) }
-            .map_err(|error| self.card.failed(error))
-    }
-
-    /// Waits for everything before, then reads.
-    pub fn read<T: Copy + Default>(&self, offset: usize, count: usize) -> Result<Vec<T>, EngineError> {
-        let mut values = vec![T::default(); count];
-        if offset + size_of_val(values.as_slice()) > self.bytes {
-            return Err(EngineError::invalid("fewer values in the card's buffer than are asked for"));
-        }
-        if count == 0 {
-            return Ok(values);
-        }
-        self.card.bind()?;
-        // SAFETY: the range lies in the buffer, and the copy has ended before `values` is handed on.
-        unsafe { result::memcpy_dtoh_async(&mut values, self.address + offset as u64, self.card.stream) }
-            .map_err(|error| self.card.failed(error))?;
-        self.card.synchronize()?;
-        Ok(values)
-    }
-
-    /// Fills the buffer's beginning from another place that the card reads.
-    pub(super) fn write_from(&self, address: u64, bytes: usize) -> Result<(), EngineError> {
-        if bytes > self.bytes {
-            return Err(EngineError::invalid("more values than the buffer holds"));
-        }
-        // SAFETY: the range lies in the buffer. Under unified addressing the driver knows which memory is whose.
-        unsafe { result::memcpy_dtod_async(self.address, address, bytes, self.card.stream) }
-            .map_err(|error| self.card.failed(error))
-    }
-
-    pub fn copy_from(&self, offset: usize, from: &Self) -> Result<(), EngineError> {
-        if offset + from.bytes > self.bytes {
-            return Err(EngineError::invalid("more values than the card's buffer holds"));
-        }
-        // SAFETY: both ranges lie in their buffers.
-        unsafe { result::memcpy_dtod_async(self.address + offset as u64, from.address, from.bytes, self.card.stream) }
-            .map_err(|error| self.card.failed(error))
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        if self.in_host_memory {
-            // Kernels may still be reading it. What cannot be freed is lost with the process.
-            if self.card.synchronize().is_ok() {
-                // SAFETY: the address came from `malloc_host` and is freed here alone.
-                let _ = unsafe { result::free_host(self.address as *mut c_void) };
-            }
-            return;
-        }
-        self.card.used.fetch_sub(self.bytes, Ordering::Relaxed);
-        // A card that cannot take its memory back is lost, and the next call will say so.
-        if self.card.bind().is_ok() {
-            // SAFETY: the address came from `allocate` and is freed here alone; kernels launched before run before.
-            let _ = unsafe { result::free_async(self.address, self.card.stream) };
-        }
-    }
-}
-
-/// A point in the order of a card's work, which can be waited for.
-pub(super) struct Event {
-    card: Arc<Card>,
-    event: sys::CUevent,
-}
-
-// SAFETY: as for the card.
-unsafe impl Send for Event {}
-
-impl Event {
-    /// Waiting for it does not keep a core busy.
-    pub fn new(card: &Arc<Card>) -> Result<Self, EngineError> {
-        card.bind()?;
-        let mut event = std::ptr::null_mut();
-        let (blocking, untimed) =
-            (sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC, sys::CUevent_flags::CU_EVENT_DISABLE_TIMING);
-        let flags = blocking as u32 | untimed as u32;
-        // SAFETY: the event is written to a place of its own.
-        unsafe { sys::cuEventCreate(&mut event, flags) }.result().map_err(|error| card.failed(error))?;
-        Ok(Self { card: card.clone(), event })
-    }
-
-    /// Is now behind everything asked for so far.
-    pub fn record(&self) -> Result<(), EngineError> {
-        // SAFETY: the event lives as long as this, the stream as long as the card.
-        unsafe { result::event::record(self.event, self.card.stream) }.map_err(|error| self.card.failed(error))
-    }
-
-    /// Waits until everything before it is done; one that was never recorded is no wait.
-    pub fn wait(&self) -> Result<(), EngineError> {
-        // SAFETY: as above.
-        unsafe { result::event::synchronize(self.event) }.map_err(|error| self.card.failed(error))
-    }
-}
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        if self.card.bind().is_ok() {
-            // SAFETY: the event is destroyed here alone. What cannot be destroyed is lost with its card.
-            let _ = unsafe { result::event::destroy(self.event) };
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Matrix products through cuBLASLt, each shape with the fastest of the algorithms that it offers, found by timing.
 
-use crate::cuda::card::{Buffer, Card};
+use crate::cuda::buffer::Buffer;
+use crate::cuda::card::Card;
 use crate::cuda::matrix::{Kind, Matrix};
 use crate::error::EngineError;
 use cudarc::cublaslt::result::{self as cublas, CublasError};
@@ -295,7 +296,10 @@ impl Gemm {
             let (ta, tb) = (letter(shape.transpose_a), letter(shape.transpose_b));
             format!("product {}{ta} {}{tb} {}", shape.bucket().m, shape.bucket().k, shape.n)
         };
-        card.timed(&name, || self.launch(card, product, &plan.descriptors, &plan.algorithm, product.d, place))
+        // A profile is of one stream.
+        let place = if card.profile.is_on() { Where::InOrder } else { place };
+        card.profile
+            .timed(card, &name, || self.launch(card, product, &plan.descriptors, &plan.algorithm, product.d, place))
     }
 
     /// Descriptors of a shape that is new, with its bucket's algorithm, or one of its own where it does not take that.

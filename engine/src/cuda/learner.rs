@@ -5,7 +5,8 @@
 
 use crate::adapter::lora::Lora;
 use crate::cuda::adapter::CudaAdapter;
-use crate::cuda::card::{Buffer, Card, Launch};
+use crate::cuda::buffer::Buffer;
+use crate::cuda::card::{Card, Launch};
 use crate::cuda::llama::{CudaLlama, CudaPass};
 use crate::cuda::matrix::{Kind, Matrix};
 use crate::cuda::nccl::{Communicator, UniqueId};

@@ -2,7 +2,8 @@
 
 use crate::cuda::adapter::CudaAdapter;
 use crate::cuda::attention::AttentionPlan;
-use crate::cuda::card::{Buffer, Card, Launch};
+use crate::cuda::buffer::Buffer;
+use crate::cuda::card::{Card, Launch};
 use crate::cuda::layer::{Into, LayerPass, Saved, rms_norm, rms_norm_backward};
 use crate::cuda::loss::{self, RowTargets};
 use crate::cuda::matrix::{Kind, Matrix};

@@ -1,6 +1,7 @@
 //! Cross-entropy over the vocabulary on a card, a few rows of logits at a time.
 
-use crate::cuda::card::{Buffer, Card, Launch};
+use crate::cuda::buffer::Buffer;
+use crate::cuda::card::{Card, Launch};
 use crate::cuda::gemm::Product;
 use crate::cuda::matrix::{Kind, Matrix};
 use crate::error::EngineError;

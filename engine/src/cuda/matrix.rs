@@ -1,6 +1,7 @@
 //! A matrix on a card: some of the rows and columns of a buffer.
 
-use crate::cuda::card::{Argument, Buffer, Card};
+use crate::cuda::buffer::Buffer;
+use crate::cuda::card::{Argument, Card};
 use crate::error::EngineError;
 use cudarc::driver::sys;
 use half::bf16;

@@ -5,7 +5,8 @@
 use crate::bench::KernelSpeed;
 use crate::cuda::adapter::CudaAdapter;
 use crate::cuda::attention::{AttentionOperands, AttentionPlan};
-use crate::cuda::card::{Buffer, Card, Launch};
+use crate::cuda::buffer::Buffer;
+use crate::cuda::card::{Card, Launch};
 use crate::cuda::gemm::Product;
 use crate::cuda::layer::{rms_norm, rms_norm_backward, swiglu, swiglu_backward};
 use crate::cuda::loss::{self, RowTargets};

@@ -10,6 +10,7 @@
 
 pub mod adapter;
 pub mod attention;
+pub mod buffer;
 pub mod build;
 pub mod card;
 pub mod gemm;
@@ -22,6 +23,7 @@ pub mod loss;
 pub mod matrix;
 pub mod measure;
 pub mod nccl;
+pub mod profile;
 mod read_plan;
 mod readers;
 pub mod weights;

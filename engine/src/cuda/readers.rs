@@ -3,7 +3,8 @@
 //! Storage is at its fastest when several requests are always waiting for it, so each thread has its own buffers, and
 //! takes the next piece as soon as one of them is free.
 
-use crate::cuda::card::{Buffer, Card, Event};
+use crate::cuda::buffer::{Buffer, Event};
+use crate::cuda::card::Card;
 use crate::cuda::matrix::Matrix;
 use crate::cuda::read_plan::{ReadPlan, round_in_place, width};
 use crate::error::EngineError;

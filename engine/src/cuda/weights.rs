@@ -6,7 +6,8 @@
 //! into a scratch buffer for every use: the same numbers.
 
 use crate::cuda::adapter::{CudaAdapter, GroupLayout};
-use crate::cuda::card::{Buffer, Card, Launch};
+use crate::cuda::buffer::Buffer;
+use crate::cuda::card::{Card, Launch};
 use crate::cuda::matrix::{Kind, Matrix};
 use crate::error::EngineError;
 use crate::weights::nf4::{self, Absmax, Nf4};

@@ -4,7 +4,7 @@ use crate::commands::bench::columns::{aligned, gibibytes, median, range};
 use crate::commands::bench::subject::{Subject, SubjectArguments};
 use crate::progress::Progress;
 use clap::Args;
-use engine::bench::{self, BenchRequest, Speed};
+use engine::bench::{self, BenchRequest, ProfileLine, Speed};
 use serde::Serialize;
 use serde_json::json;
 use std::time::Instant;
@@ -28,7 +28,13 @@ pub struct TrainingArguments {
     /// Measure each so many times; the median is shown, with the lowest and the highest
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     repeat: u16,
+    /// Afterwards, where the time of one step goes, kernel by kernel (on a GPU)
+    #[arg(long)]
+    profile: bool,
 }
+
+/// Kernels of a profile that are shown; the rest is summed up.
+const PROFILED: usize = 25;
 
 /// One line of the table.
 #[derive(Serialize)]
@@ -45,6 +51,7 @@ pub fn training(arguments: &TrainingArguments) -> anyhow::Result<()> {
     let mut progress = Progress::start();
     let subject = arguments.subject.prepare(&mut progress)?;
     let mut lines = Vec::with_capacity(arguments.rows.len());
+    let mut profiles = Vec::new();
     for &rows in &arguments.rows {
         let request = BenchRequest {
             rows_per_step: usize::from(rows),
@@ -53,6 +60,9 @@ pub fn training(arguments: &TrainingArguments) -> anyhow::Result<()> {
         };
         let runs = (0..arguments.repeat).map(|_| measure(&subject, &request, &mut progress));
         lines.extend(Line::of(request.rows_per_step, runs.collect::<anyhow::Result<_>>()?));
+        if arguments.profile {
+            profiles.push((rows, bench::profile(&subject.network, &request, &subject.rows)?));
+        }
     }
     progress.finish();
     if arguments.subject.json {
@@ -61,11 +71,39 @@ pub fn training(arguments: &TrainingArguments) -> anyhow::Result<()> {
         object["request"]["steps"] = json!(arguments.steps);
         object["request"]["repeat"] = json!(arguments.repeat);
         object["training"] = json!(lines);
+        if arguments.profile {
+            object["profile"] = json!(profiles);
+        }
         println!("{}", serde_json::to_string_pretty(&object)?);
     } else {
         println!("{}\n\n{}", subject.title(), table(&lines));
+        for (rows, profile) in &profiles {
+            println!("\none step of {rows} rows, every launch timed\n\n{}", profile_table(profile));
+        }
     }
     Ok(())
+}
+
+fn profile_table(profile: &[ProfileLine]) -> String {
+    let sum = |lines: &[ProfileLine]| -> (usize, f64) {
+        lines.iter().fold((0, 0.0), |(count, sum), line| (count + line.launches, sum + line.milliseconds))
+    };
+    let (all, total) = sum(profile);
+    let cells = |name: &str, launches: usize, milliseconds: f64| {
+        vec![
+            name.to_string(),
+            launches.to_string(),
+            format!("{milliseconds:.2}"),
+            format!("{:.1}", 1e3 * milliseconds / launches.max(1) as f64),
+            app::format::percent(milliseconds / total.max(1e-9)),
+        ]
+    };
+    let (shown, rest) = profile.split_at(profile.len().min(PROFILED));
+    let mut lines: Vec<_> = shown.iter().map(|line| cells(&line.name, line.launches, line.milliseconds)).collect();
+    let (launches, milliseconds) = sum(rest);
+    lines.push(cells("all others", launches, milliseconds));
+    lines.push(cells("in all", all, total));
+    aligned(1, &["kernel, or product m k n", "launches", "ms", "µs each", "share"], &lines)
 }
 
 fn measure(subject: &Subject, request: &BenchRequest, progress: &mut Progress) -> anyhow::Result<Speed> {
