@@ -47,10 +47,12 @@ test-rust:
 	cargo test $(native)
 	cargo test --package site
 
-# On a machine with a card: the engine's tests there, one at a time, as some use up the card's memory on purpose.
+# On a machine with a card: the engine's tests and the service's there, one at a time, as some use up the card's memory
+# on purpose.
 test-cuda:
 	export CUDA_HOME=$$(engine/cuda-toolkit.sh)
 	cargo test --release --package engine --features cuda -- --test-threads=1
+	AYAR_DEVICE=cuda cargo test --release --package service --features cuda --test service -- --test-threads=1
 
 test-browser: site $(node_modules)
 	chromium=$$(end2end/chromium.sh)

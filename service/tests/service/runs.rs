@@ -1,6 +1,6 @@
 //! Runs from the queue to their answers, with stops, restarts and failures on the way.
 
-use crate::support::{Place, import, small_run, told, wait_for, wait_for_status, weather};
+use crate::support::{Place, device, import, small_run, told, wait_for, wait_for_status, weather};
 use domain::dataset::Split;
 use domain::error::ErrorKind;
 use domain::run::{NewRun, RunEvent, RunStatus};
@@ -155,7 +155,14 @@ async fn a_stop_of_the_server_and_a_kill_lose_nothing() {
     wait_for_status(&service, twin, 0, RunStatus::Finished).await;
     let twin = service.runs.picture(twin).await.unwrap();
     let losses = |picture: &domain::run::RunPicture| picture.steps.iter().map(|point| point.loss).collect::<Vec<_>>();
-    assert_eq!(losses(&picture), losses(&twin));
+    if device() == engine::Device::Cpu {
+        assert_eq!(losses(&picture), losses(&twin));
+    } else {
+        // A card adds up the gradients of shared keys in an order of its own: within the noise of bf16.
+        let (ours, theirs) = (losses(&picture), losses(&twin));
+        let far = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0f64, f64::max);
+        assert!(far < 0.03 * theirs[0] + 0.03, "{far}");
+    }
     service.shutdown().await;
 }
 

@@ -27,7 +27,7 @@ impl Place {
             database_url: None,
             base_model: repository().join("data/base/tohum-16m.gguf"),
             sample: None,
-            device: engine::Device::Cpu,
+            device: device(),
         }
     }
 
@@ -120,4 +120,9 @@ pub async fn wait_for_status(service: &Service, run: RunId, after: i64, wanted: 
 /// The words for people.
 pub fn told(error: ServiceError) -> UserError {
     error.into()
+}
+
+/// The CPU, or what AYAR_DEVICE names: on a machine with a card the service is tested there, too (`make test-cuda`).
+pub fn device() -> engine::Device {
+    std::env::var("AYAR_DEVICE").map_or(engine::Device::Cpu, |words| words.parse().unwrap())
 }
