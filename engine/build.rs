@@ -5,9 +5,9 @@
 //! people's present cards have in common. In either case PTX for 8.0, the least that is supported, goes along: the driver
 //! compiles it for any newer card.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
 
 const KERNELS: [&str; 6] = ["rows", "activations", "attention", "loss", "nf4", "optimizer"];
 
@@ -44,8 +44,6 @@ fn main() {
             nvcc.display()
         );
     }
-    let text = format!("{}, and PTX for newer ones", capabilities.join(", "));
-    fs::write(out.join("capabilities.txt"), text).expect("the folder for build results can be written");
 }
 
 /// What AYAR_CUDA_CAPABILITY says ("90", or "80 86 90"), else the machine's cards, else [`WITHOUT_A_CARD`].
@@ -55,7 +53,10 @@ fn capabilities() -> Vec<String> {
         numbers.filter(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).collect()
     };
     if let Ok(named) = env::var("AYAR_CUDA_CAPABILITY") {
-        return split(&named);
+        let named = split(&named);
+        let known = |capability: &String| capability.parse::<u32>().is_ok_and(|number| number >= 80);
+        assert!(!named.is_empty() && named.iter().all(known), "AYAR_CUDA_CAPABILITY names none from 80 on: {named:?}");
+        return named;
     }
     let asked = Command::new("nvidia-smi").args(["--query-gpu=compute_cap", "--format=csv,noheader"]).output();
     let mut found = match asked {

@@ -50,6 +50,22 @@ fn card() -> Option<(Arc<Card>, MutexGuard<'static, ()>)> {
     }
 }
 
+/// A card that hands out only so much more, until this is dropped.
+struct LittleMemory(Arc<Card>);
+
+impl LittleMemory {
+    fn of(card: &Arc<Card>, bytes: usize) -> Self {
+        card.limit_memory(card.used_bytes() + bytes);
+        Self(card.clone())
+    }
+}
+
+impl Drop for LittleMemory {
+    fn drop(&mut self) {
+        self.0.limit_memory(usize::MAX);
+    }
+}
+
 /// ‖a - b‖ / ‖b‖
 fn relative(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
@@ -291,9 +307,9 @@ fn what_is_computed_again_has_the_same_gradient() {
     let (_, _, kept) = gradient_on_card(random_pair(&card, Quantization::Nf4).1, &lora, &rows, 6, None);
     let llama = random_pair(&card, Quantization::Nf4).1;
     // Too little to keep the activations of all layers (half a gigabyte is set aside for logits), enough for one.
-    card.limit_memory(card.used_bytes() + (200 << 20));
+    let little = LittleMemory::of(&card, 200 << 20);
     let (_, _, again) = gradient_on_card(llama, &lora, &rows, 6, None);
-    card.limit_memory(usize::MAX);
+    drop(little);
     // The same kernels on the same operands; only the order of sums over shared keys may differ.
     assert_near("computed again", &lora_values(&again), &lora_values(&kept), 2e-3);
 }
@@ -479,9 +495,9 @@ fn too_little_memory_halves_the_micro_batch_and_says_so() {
     let whole = tempfile::tempdir().unwrap();
     let (_, losses, _) =
         run(&gpu, &TrainRequest { directory: whole.path().to_path_buf(), ..request.clone() }, u64::MAX);
-    card.limit_memory(card.used_bytes() + (14 << 20));
+    let little_memory = LittleMemory::of(&card, 14 << 20);
     let (_, little, words) = run(&gpu, &request, u64::MAX);
-    card.limit_memory(usize::MAX);
+    drop(little_memory);
     assert!(words.iter().any(|words| words.contains("memory")), "{words:?}");
     for (little, whole) in little.iter().zip(&losses) {
         assert!((little - whole).abs() < 0.01 * whole, "{little} and {whole}");

@@ -18,9 +18,6 @@ use domain::dataset::mix;
 use domain::spec::{Quantization, TargetModule};
 use std::sync::{Arc, Mutex};
 
-/// Longest row whose positions are on the card.
-const MOST_POSITIONS: usize = 16_384;
-
 /// A model whose frozen weights take more of the card's free memory than this leaves its embedding with the host, of
 /// which a step reads a few rows.
 const SHARE_FOR_WEIGHTS: f64 = 0.6;
@@ -109,8 +106,8 @@ impl CudaLlama {
                 groups,
             });
         }
-        let positions = config.max_position_embeddings.min(MOST_POSITIONS);
-        let rope = Rope::new(&LlamaConfig { max_position_embeddings: positions, ..config.clone() });
+        let positions = config.max_position_embeddings;
+        let rope = Rope::new(&config);
         let (cosines, sines) = rope.tables();
         let half = config.head_dim / 2;
         let cosines = Matrix::of(card, Kind::F32, positions, half, cosines)?;

@@ -1,4 +1,4 @@
-//! One card: its memory, its kernels, and the stream on which everything runs in order.
+//! One card: its memory, its kernels, the stream on which things run in order, and the one beside it.
 
 use crate::cuda::gemm::{Gemm, Product};
 use crate::cuda::library::{self, failed};
@@ -36,6 +36,8 @@ const MODULES: [(&[u8], &[&str]); 6] = [
 pub struct Card {
     /// "cuda:0"
     pub id: String,
+    /// The driver's number of it.
+    pub(super) index: usize,
     device: sys::CUdevice,
     context: sys::CUcontext,
     stream: sys::CUstream,
@@ -143,6 +145,7 @@ impl Card {
         let kernels = load_kernels().map_err(fail)?;
         Ok(Arc::new(Self {
             id: id.clone(),
+            index,
             device,
             context,
             stream,
@@ -233,9 +236,8 @@ impl Card {
         let launched = self.profile.timed(self, &|| kernel.to_string(), || unsafe {
             result::launch_kernel(function, grid, block, launch.shared_bytes as u32, self.stream, &mut places)
         });
-        launched.map_err(|error| {
-            EngineError::DeviceLost(format!("{}: {kernel} failed: {}", self.id, library::words(&error)))
-        })
+        // A kernel is brought to the card when it is first launched, for which there may be no room.
+        launched.map_err(|error| failed(&format!("{} ({kernel})", self.id), 0, error))
     }
 
     /// Makes the card fail as a broken one does, by a write to memory that nobody has: for tests of what follows. Nothing
@@ -337,7 +339,14 @@ impl Card {
     /// Billions of floating-point operations per second of a large bf16 product (4096 x 4096 x 14336), measured once:
     /// the limit that a step is held against.
     pub fn matmul_gflops(self: &Arc<Self>) -> f64 {
-        *self.matmul_gflops.get_or_init(|| self.measure_products().unwrap_or(0.0))
+        if let Some(measured) = self.matmul_gflops.get() {
+            return *measured;
+        }
+        match self.measure_products() {
+            Ok(measured) => *self.matmul_gflops.get_or_init(|| measured),
+            // No memory to measure in, just now: a small card's rate for this once.
+            Err(_) => 50_000.0,
+        }
     }
 
     fn measure_products(self: &Arc<Self>) -> Result<f64, EngineError> {
@@ -384,7 +393,9 @@ impl Card {
             match result::malloc_async(self.stream, bytes.max(1)) {
                 Err(error) if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
                     // What was freed lies in pieces: give it all back, and ask once more.
-                    result::stream::synchronize(self.stream).map_err(|error| self.failed(error))?;
+                    for stream in [self.stream, self.side] {
+                        result::stream::synchronize(stream).map_err(|error| self.failed(error))?;
+                    }
                     result::device::get_default_mem_pool(self.device)
                         .and_then(|pool| result::mem_pool::trim_to(pool, 0))
                         .map_err(|error| self.failed(error))?;

@@ -143,6 +143,9 @@ pub struct Gemm {
 unsafe impl Send for Gemm {}
 
 fn failed(error: CublasError) -> EngineError {
+    if error.0 == sys::cublasStatus_t::CUBLAS_STATUS_ALLOC_FAILED {
+        return EngineError::OutOfMemory { device: "the card".to_string(), wanted_bytes: WORKSPACE_BYTES as u64 };
+    }
     EngineError::DeviceLost(format!("a matrix product failed: {:?}", error.0))
 }
 
@@ -272,6 +275,14 @@ impl Gemm {
         if m == 0 || n == 0 {
             return Ok(());
         }
+        if k == 0 {
+            // A sum of nothing.
+            return match product.c {
+                None => product.d.clear(),
+                Some((c, _)) if c.address() == product.d.address() => Ok(()),
+                Some((c, _)) => product.d.copy_from(c),
+            };
+        }
         let (c, _) = product.c.unwrap_or((product.d, 0.0));
         let shape = Shape {
             m,
@@ -308,8 +319,10 @@ impl Gemm {
         let algorithm = match self.algorithms.get(&shape.bucket()) {
             Some(algorithm) => *algorithm,
             None => {
-                let algorithm = self.choose(card, product, shape, &descriptors)?;
-                self.algorithms.insert(shape.bucket(), algorithm);
+                let (algorithm, was_timed) = self.choose(card, product, shape, &descriptors)?;
+                if was_timed {
+                    self.algorithms.insert(shape.bucket(), algorithm);
+                }
                 algorithm
             }
         };
@@ -321,19 +334,19 @@ impl Gemm {
     }
 
     /// The fastest candidate, timed on the product itself. Its result goes elsewhere, since a product that adds to its
-    /// own result must not run twice; where there is no memory for that, the first candidate is taken.
+    /// own result must not run twice; where there is no memory for that, the first candidate is taken, untimed.
     fn choose(
         &mut self,
         card: &Arc<Card>,
         product: &Product,
         shape: &Shape,
         descriptors: &Descriptors,
-    ) -> Result<sys::cublasLtMatmulAlgo_t, EngineError> {
+    ) -> Result<(sys::cublasLtMatmulAlgo_t, bool), EngineError> {
         let candidates = Descriptors::of(&shape.bucket())?.candidates(self.handle)?;
         let first = *candidates.first().ok_or_else(|| no_algorithm(shape))?;
         let aside = match Matrix::new(card, shape.kind, shape.m, product.d.stride) {
             Ok(aside) => aside.narrow_columns(0..shape.n),
-            Err(EngineError::OutOfMemory { .. }) => return Ok(first),
+            Err(EngineError::OutOfMemory { .. }) => return Ok((first, false)),
             Err(error) => return Err(error),
         };
         let mut best = (f64::INFINITY, first);
@@ -352,7 +365,7 @@ impl Gemm {
                 best = (fastest, candidate);
             }
         }
-        Ok(best.1)
+        Ok((best.1, true))
     }
 
     fn launch(

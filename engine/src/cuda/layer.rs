@@ -260,7 +260,7 @@ impl LayerPass<'_> {
             Product::plain(dy, &z_of(own, &weight), &g).run()?;
         }
         let (a, scale, rank) = (adapter.a(layout), adapter.layout.scale(), adapter.layout.rank());
-        let Into { gradient, add, ref read_aside } = *into;
+        let Into { gradient, add, read_aside } = *into;
         let da = gradient.part(layout.a, layout.width, layout.in_features);
         match self.dropout {
             None => {
@@ -323,7 +323,7 @@ pub(super) struct Into<'a> {
     /// To what is there, or in its place.
     pub add: bool,
     /// What the products aside read: dropped once they are through.
-    pub read_aside: RefCell<Vec<Matrix>>,
+    pub read_aside: &'a RefCell<Vec<Matrix>>,
 }
 
 /// The columns behind a group's own.

@@ -9,7 +9,7 @@ use crate::cuda::buffer::Buffer;
 use crate::cuda::card::{Card, Launch};
 use crate::cuda::llama::{CudaLlama, CudaPass};
 use crate::cuda::matrix::{Kind, Matrix};
-use crate::cuda::nccl::{Communicator, UniqueId};
+use crate::cuda::nccl::Communicator;
 use crate::error::EngineError;
 use crate::model::linear::Dropout;
 use crate::model::plan::Plan;
@@ -105,7 +105,12 @@ impl<'a> CudaLearner<'a> {
         })?;
         if !self.others.is_empty() {
             // Only once every card has its gradient: one that failed would leave the others waiting for it.
-            self.on_every_card(|_, replica| replica.sum_over_cards())?;
+            if let Err(error) = self.on_every_card(|_, replica| replica.sum_over_cards()) {
+                for replica in std::iter::once(&mut self.first).chain(&mut self.others) {
+                    replica.communicator.iter_mut().for_each(Communicator::abort);
+                }
+                return Err(error);
+            }
         }
         let norm = self.first.gradient_norm()?;
         let mut total = 0.0;
@@ -192,23 +197,15 @@ impl<'a> CudaLearner<'a> {
 }
 
 /// Brings the replicas' cards together where there are several.
-fn join_group<'a>(replicas: Vec<Replica<'a>>) -> Result<Vec<Replica<'a>>, EngineError> {
+fn join_group<'a>(mut replicas: Vec<Replica<'a>>) -> Result<Vec<Replica<'a>>, EngineError> {
     if replicas.len() < 2 {
         return Ok(replicas);
     }
-    let (id, ranks) = (UniqueId::new()?, replicas.len());
-    std::thread::scope(|scope| {
-        let join = |(rank, mut replica): (usize, Replica<'a>)| -> Result<Replica<'a>, EngineError> {
-            replica.communicator = Some(Communicator::join(&replica.llama.card, ranks, id, rank)?);
-            Ok(replica)
-        };
-        let ranked = replicas.into_iter().enumerate();
-        let threads: Vec<_> = ranked.map(|ranked| scope.spawn(move || join(ranked))).collect();
-        let joined = threads.into_iter().map(|thread| {
-            thread.join().unwrap_or_else(|_| Err(EngineError::DeviceLost("a card's thread has died".to_string())))
-        });
-        joined.collect::<Vec<_>>().into_iter().collect()
-    })
+    let cards: Vec<_> = replicas.iter().map(|replica| replica.llama.card.clone()).collect();
+    for (replica, communicator) in replicas.iter_mut().zip(Communicator::join(&cards)?) {
+        replica.communicator = Some(communicator);
+    }
+    Ok(replicas)
 }
 
 impl<'a> Replica<'a> {

@@ -24,14 +24,14 @@ pub fn open() -> Result<(), String> {
 }
 
 fn open_once() -> Result<(), String> {
-    if !keep_open("libcuda.so.1", &[]) {
+    if !keep_open("libcuda.so.1", Vec::new) {
         return Err("There is no NVIDIA driver (libcuda.so.1) on this machine.".to_string());
     }
     // Older drivers cannot run what this toolkit compiled; cudarc stops the process where a symbol is missing.
     let initialised =
         std::panic::catch_unwind(result::init).map_err(|_| "The NVIDIA driver is too old.".to_string())?;
     initialised.map_err(|error| format!("The NVIDIA driver finds no usable card ({}).", words(&error)))?;
-    if !keep_open("libcublasLt.so.13", &folders()) {
+    if !keep_open("libcublasLt.so.13", folders) {
         return Err("There is an NVIDIA driver, but libcublasLt.so.13 was not found. Install the CUDA 13 runtime, or \
              `pip install nvidia-cublas`, or name its folder in LD_LIBRARY_PATH."
             .to_string());
@@ -39,17 +39,15 @@ fn open_once() -> Result<(), String> {
     Ok(())
 }
 
-/// Opens a library by its name or in one of the folders, and never closes it.
-pub(super) fn keep_open(name: &str, folders: &[PathBuf]) -> bool {
-    let places = std::iter::once(PathBuf::from(name)).chain(folders.iter().map(|folder| folder.join(name)));
-    for place in places {
-        // SAFETY: NVIDIA's libraries may be loaded into any process; their initialisers do no harm.
-        if let Ok(library) = unsafe { libloading::Library::new(&place) } {
-            std::mem::forget(library);
-            return true;
-        }
-    }
-    false
+/// Opens a library by its name or, where the loader does not know it, in one of the folders, and never closes it.
+fn keep_open(name: &str, folders: impl Fn() -> Vec<PathBuf>) -> bool {
+    open_library(name, folders).map(std::mem::forget).is_some()
+}
+
+pub(super) fn open_library(name: &str, folders: impl Fn() -> Vec<PathBuf>) -> Option<libloading::Library> {
+    // SAFETY: NVIDIA's libraries may be loaded into any process; their initialisers do no harm.
+    let open = |place: PathBuf| unsafe { libloading::Library::new(place) }.ok();
+    open(PathBuf::from(name)).or_else(|| folders().into_iter().find_map(|folder| open(folder.join(name))))
 }
 
 /// Where CUDA's libraries lie when the system's loader does not know them: toolkits, and Python's packages, which are

@@ -14,6 +14,7 @@ use crate::model::linear::Dropout;
 use crate::model::plan::Plan;
 use crate::text::batch::LossEntry;
 use domain::dataset::mix;
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Share of the free memory that dequantised weights may take: activations, gradients and other users need the rest.
@@ -110,6 +111,12 @@ impl Prepared {
                 llama.cosines.rows
             )));
         }
+        if pass.tokens.len() != pass.plan.tokens() {
+            return Err(EngineError::invalid("a pass has other tokens than its plan"));
+        }
+        if pass.output_rows.is_some_and(|rows| rows.iter().any(|&row| row >= pass.tokens.len())) {
+            return Err(EngineError::invalid("a row that is asked for does not exist"));
+        }
         let mut plan = pass.plan.clone();
         let filling = plan.tokens().next_multiple_of(TOKENS_AT_ONCE) - plan.tokens();
         if filling > 0 {
@@ -156,11 +163,6 @@ impl CudaLlama {
         self.keep = keep;
         self.expanded = Mutex::new(None);
         self
-    }
-
-    /// Whether the last pass found its weights dequantised.
-    pub fn keeps_expanded(&self) -> bool {
-        matches!(*self.lock_expanded(), Some(Expanded::Kept { .. }))
     }
 
     /// ln softmax(hidden · headᵀ)[token] for every (output row, token) asked for, in order.
@@ -246,9 +248,6 @@ impl CudaLlama {
             targets.iter().map(|target| (row_of(target.row), target.target, target.weight)),
         )?;
 
-        // Products aside of a pass that failed half-way may still be writing to the gradient.
-        self.card.mark_aside(0)?;
-        self.card.join(0)?;
         let expanded = self.expanded_for(pass.adapter)?;
         let expanded = self.kept(&expanded)?;
         let keeps_everything = self.bytes_to_keep(prepared.tokens) <= self.card.free_bytes()?;
@@ -268,29 +267,35 @@ impl CudaLlama {
         drop((hidden, d_hidden));
 
         // What the adapter's gradients are made of is kept for one layer longer than all else: they are computed aside,
-        // and nothing waits for them before the next layer is through.
-        let mut kept_for_aside = Vec::new();
-        for index in (0..self.layers.len()).rev() {
-            let layer = self.layer_pass(&pass, &prepared, expanded, index);
-            let layer_saved = match saved[index].take() {
-                Some(layer_saved) => layer_saved,
-                None => layer.forward(&inputs[index])?.1,
-            };
-            let into = Into { gradient, add, read_aside: Default::default() };
-            let below = layer.backward(&inputs[index], layer_saved, d, &into)?;
-            self.card.mark_aside(index)?;
-            if index + 1 < self.layers.len() {
-                self.card.join(index + 1)?;
+        // and nothing waits for them before the next layer is through. Two layers take turns.
+        let read_aside = [RefCell::default(), RefCell::default()];
+        let mut down = || -> Result<(), EngineError> {
+            for index in (0..self.layers.len()).rev() {
+                let layer = self.layer_pass(&pass, &prepared, expanded, index);
+                let layer_saved = match saved[index].take() {
+                    Some(layer_saved) => layer_saved,
+                    None => layer.forward(&inputs[index])?.1,
+                };
+                let into = Into { gradient, add, read_aside: &read_aside[index % 2] };
+                let below = layer.backward(&inputs[index], layer_saved, d.clone(), &into)?;
+                self.card.mark_aside(index)?;
+                if index + 1 < self.layers.len() {
+                    self.card.join(index + 1)?;
+                    read_aside[(index + 1) % 2].borrow_mut().clear();
+                }
+                inputs.truncate(index + 1);
+                if let Some(below) = below {
+                    d = below;
+                }
             }
-            kept_for_aside = into.read_aside.into_inner();
-            inputs.truncate(index + 1);
-            match below {
-                Some(below) => d = below,
-                None => break,
-            }
-        }
+            Ok(())
+        };
+        let outcome = down();
+        // Also where it failed: what is read and written aside must not be freed before.
+        self.card.mark_aside(0)?;
         self.card.join(0)?;
-        drop(kept_for_aside);
+        drop(read_aside);
+        outcome?;
         Ok(losses)
     }
 
@@ -347,21 +352,30 @@ impl CudaLlama {
         let widths = adapter.map_or([0; 4], |adapter| adapter.layout.widths());
         let groups: Vec<&[CudaGroup; 4]> = self.layers.iter().map(|layer| &layer.groups).collect();
         let mut expanded = self.lock_expanded();
-        if !expanded.as_ref().is_some_and(|expanded| expanded.takes(&groups, widths)) {
+        // Room for this adapter and for all before it: two that take turns must not drive each other out.
+        let had = expanded.as_ref().map_or([0; 4], Expanded::widths);
+        let room: [usize; 4] = std::array::from_fn(|group| had[group].max(widths[group]));
+        if expanded.is_none() || room != had {
             *expanded = None;
-            let needed = Expanded::kept_bytes(&groups, widths) as f64;
-            let fits = needed <= SHARE_FOR_EXPANDED * self.card.free_bytes()? as f64;
-            let made = if fits && self.keep == KeepExpanded::WhenMemoryAllows {
-                Expanded::kept(&self.card, &groups, widths)?
-            } else {
-                Expanded::scratch(&self.card, &groups, widths)?
-            };
-            *expanded = Some(made);
+            *expanded = Some(self.expand(&groups, room)?);
         }
         if let (Some(expanded), Some(adapter)) = (expanded.as_mut(), adapter) {
             expanded.take_up(&self.card, &groups, adapter)?;
         }
         Ok(expanded)
+    }
+
+    fn expand(&self, groups: &[&[CudaGroup; 4]], widths: [usize; 4]) -> Result<Expanded, EngineError> {
+        let needed = Expanded::kept_bytes(groups, widths) as f64;
+        let fits = needed <= SHARE_FOR_EXPANDED * self.card.free_bytes()? as f64;
+        if fits && self.keep == KeepExpanded::WhenMemoryAllows {
+            match Expanded::kept(&self.card, groups, widths) {
+                // Somebody else has taken the memory in between.
+                Err(EngineError::OutOfMemory { .. }) => {}
+                other => return other,
+            }
+        }
+        Expanded::scratch(&self.card, groups, widths)
     }
 
     fn kept<'a>(&self, expanded: &'a MutexGuard<'_, Option<Expanded>>) -> Result<&'a Expanded, EngineError> {
@@ -384,7 +398,7 @@ impl CudaLlama {
             expanded,
             adapter: pass.adapter,
             asked: if is_last { prepared.asked } else { None },
-            cache: pass.cache.map(|cache| &cache.layers[index]),
+            cache: pass.cache.and_then(|cache| cache.layers.get(index)),
             dropout: pass.dropout.map(|dropout| Dropout { seed: mix(dropout.seed ^ mix(index as u64)), ..dropout }),
         }
     }

@@ -242,7 +242,7 @@ pub enum Expanded {
         copies: Option<Copies>,
     },
     /// Dequantised for every use into one place, large enough for any group.
-    Scratch { place: Matrix, copies: Option<Copies> },
+    Scratch { place: Matrix, widths: [usize; 4], copies: Option<Copies> },
 }
 
 impl Expanded {
@@ -270,17 +270,13 @@ impl Expanded {
     pub fn scratch(card: &Arc<Card>, groups: Groups, widths: [usize; 4]) -> Result<Self, EngineError> {
         let size = |(group, width): (&CudaGroup, usize)| group.out_features() * (group.in_features + width);
         let largest = groups.iter().flat_map(|layer| layer.iter().zip(widths)).map(size).max().unwrap_or(0);
-        Ok(Self::Scratch { place: Matrix::new(card, Kind::Bf16, 1, largest)?, copies: None })
+        Ok(Self::Scratch { place: Matrix::new(card, Kind::Bf16, 1, largest)?, widths, copies: None })
     }
 
-    /// There is room for an adapter of these widths.
-    pub fn takes(&self, groups: Groups, wanted: [usize; 4]) -> bool {
+    /// The columns of an adapter that there is room for, by group.
+    pub fn widths(&self) -> [usize; 4] {
         match self {
-            Self::Kept { widths, .. } => widths.iter().zip(wanted).all(|(has, wanted)| *has >= wanted),
-            Self::Scratch { place, .. } => {
-                let size = |(group, width): (&CudaGroup, usize)| group.out_features() * (group.in_features + width);
-                groups.iter().flat_map(|layer| layer.iter().zip(wanted)).all(|pair| size(pair) <= place.columns)
-            }
+            Self::Kept { widths, .. } | Self::Scratch { widths, .. } => *widths,
         }
     }
 
@@ -288,7 +284,7 @@ impl Expanded {
     pub fn take_up(&mut self, card: &Arc<Card>, groups: Groups, adapter: &CudaAdapter) -> Result<(), EngineError> {
         let (layers, holds, laid_out, copies) = match self {
             Self::Kept { layers, holds, laid_out, copies, .. } => (layers, holds, laid_out, copies),
-            Self::Scratch { place, copies } => {
+            Self::Scratch { place, copies, .. } => {
                 if copies.as_ref().is_none_or(|copies| copies.id != adapter.state().0) {
                     let weight = |layer: usize, index: usize, width: usize| {
                         let group = &groups[layer][index];
@@ -335,7 +331,7 @@ impl Expanded {
         let columns = group.in_features + layout.map_or(0, |layout| layout.width);
         let (place, copies) = match self {
             Self::Kept { layers, .. } => return Ok(layers[layer][index].narrow_columns(0..columns)),
-            Self::Scratch { place, copies } => (place, copies),
+            Self::Scratch { place, copies, .. } => (place, copies),
         };
         let weight = place.part(0, group.out_features(), columns);
         group.write_into(&weight.narrow_columns(0..group.in_features))?;

@@ -22,12 +22,6 @@ constexpr float LOG2_E = 1.4426950408889634f;
 // the eight rows of an ldmatrix fall on different banks.
 __host__ __device__ constexpr int pitch(int head_dim) { return head_dim + 8; }
 
-// Bytes of dynamic shared memory. The forward kernel has static shared memory only.
-constexpr int backward_query_shared(int head_dim) { return 2 * (BLOCK_QUERIES + BLOCK_KEYS) * pitch(head_dim) * 2; }
-constexpr int backward_keyvalue_shared(int head_dim) {
-    return 2 * (BLOCK_KEYS + 2 * STEP_QUERIES) * pitch(head_dim) * 2 + 2 * 3 * STEP_QUERIES * 4;
-}
-
 struct Sequence {
     int first;  // token row
     int length;
