@@ -493,9 +493,9 @@ __device__ __forceinline__ void backward_keyvalue(
 // Entry points. Activations: q (T, heads D), k and v (T, kv_heads D), cache_k and cache_v (cached, kv_heads D), o, d_o
 // and dq (T, heads D), each bf16 with its own leading dimension; lse and delta (T, heads) f32, contiguous.
 //   attention_forward           writes o and lse
-//   attention_backward_query    writes dq and delta; dynamic shared memory: backward_query_shared(D)
+//   attention_backward_query    writes dq and delta; dynamic shared memory as cuda/attention.rs says
 //   attention_backward_keyvalue adds to dkv (T, 2 kv_heads D) f32, contiguous: dk, then dv; without a cache; reads
-//                               delta; dynamic shared memory: backward_keyvalue_shared(D)
+//                               delta; dynamic shared memory likewise
 // Rows are short, so that loading is much of the work: the first two leave registers for three blocks at a time, which
 // costs a few spilled loop constants at D = 128. The third cannot.
 #define ATTENTION_ENTRY_POINTS(D)                                                                                     \
