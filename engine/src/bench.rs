@@ -242,8 +242,7 @@ pub fn training(
         times.push(seconds);
         seen += chosen.len();
         tokens += chosen.iter().map(|row| row.tokens.len()).sum::<usize>();
-        let owned: Vec<TokenRow> = chosen.iter().map(|row| (*row).clone()).collect();
-        computed += PackedBatch::pack(&owned, true).tokens.len() as f64;
+        computed += PackedBatch::pack(&chosen, true).tokens.len() as f64;
     }
     // The last update is still under way when its call returns.
     let began = Instant::now();

@@ -176,7 +176,8 @@ impl<'a> Scorer<'a> {
         common.min(prompt.tokens.len() - 1)
     }
 
-    /// Scores prompts in batches of `batch_size`, or larger ones where the device wants them. `on_progress` gets the number done and the answers that are new since
+    /// Scores prompts in batches of `batch_size`, or larger ones where the device wants them. `on_progress` gets the
+    /// number done and the answers that are new since
     /// the last call; on `Break` the answer is `None`.
     pub fn predict(
         &self,

@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::{embedded_base, fixtures, hf_name, matrix_values, noise, random_lora};
+use common::{batches, embedded_base, fixtures, hf_name, matrix_values, noise, random_lora, train_request};
 use domain::run::RunEvent;
 use domain::spec::{LrSchedulerType, Quantization, TargetModule, TrainSpec};
 use engine::adapter::{Lora, peft};
@@ -25,7 +25,7 @@ use engine::text::template::PromptEncoder;
 use engine::train::learner::{Snapshot, loss_and_gradient};
 use engine::train::optimizer::clip_coefficient;
 use engine::train::schedule::factor;
-use engine::train::{Example, TrainOutcome, TrainReport, TrainRequest, train};
+use engine::train::{TrainOutcome, TrainReport, TrainRequest, train};
 use engine::weights::hf;
 use engine::weights::safetensors::SafetensorsFile;
 use engine::{BaseModel, Device};
@@ -176,21 +176,6 @@ fn gradient_on_card(
     let mut learner = CudaLearner::new(&replicas, start, &TrainSpec::default()).unwrap();
     let found = learner.gradient(rows, micro_batch, dropout).unwrap();
     (found.loss, found.norm, learner.last_gradient().unwrap())
-}
-
-/// The reference batches of `tests/parity.rs`.
-fn batches(directory: &Path) -> Vec<Vec<TokenRow>> {
-    let (rows, width) = (4, 24);
-    let file = SafetensorsFile::open(&directory.join("batches.safetensors")).unwrap();
-    let read = |name: &str| file.tensor_i64(name).unwrap();
-    let (ids, labels, mask) = (read("input_ids"), read("labels"), read("attention_mask"));
-    let row = |at: usize| {
-        let span = at * width..(at + 1) * width;
-        let length = mask[span.clone()].iter().filter(|kept| **kept == 1).count();
-        let loss_from = labels[span.clone()][..length].iter().position(|label| *label != -100).unwrap().max(1);
-        TokenRow { tokens: ids[span][..length].iter().map(|id| *id as u32).collect(), loss_from }
-    };
-    (0..4).map(|batch| (0..rows).map(|index| row(batch * rows + index)).collect()).collect()
 }
 
 #[test]
@@ -404,32 +389,6 @@ fn merged_weights_answer_as_unmerged_ones() {
     assert_near("merged", &logits(&merged, None), &logits(&unmerged, Some(&adapter)), 1.5 * LOGITS);
 }
 
-fn request(directory: &Path, spec: TrainSpec) -> TrainRequest {
-    let texts = [
-        ("Profit rose sharply", 0),
-        ("The company has 200 employees", 1),
-        ("Sales fell and jobs are cut", 2),
-        ("Orders doubled over the year", 0),
-        ("The meeting is on Tuesday", 1),
-        ("The loss widened again", 2),
-    ];
-    let examples = |count: usize| {
-        let example = |at: usize| {
-            let (text, label) = texts[at % texts.len()];
-            Example { text: format!("{text} in quarter {at}"), label }
-        };
-        (0..count).map(example).collect()
-    };
-    TrainRequest {
-        spec,
-        labels: ["positive", "neutral", "negative"].map(String::from).to_vec(),
-        train: examples(60),
-        validation: examples(6),
-        test: examples(9),
-        directory: directory.to_path_buf(),
-    }
-}
-
 fn spec() -> TrainSpec {
     TrainSpec { r: 8, num_train_epochs: 3, per_device_train_batch_size: 6, save_steps: 4, ..TrainSpec::small_base() }
 }
@@ -460,8 +419,8 @@ fn a_run_overlays_the_cpus_and_a_resumed_one_the_whole() {
     let Some((_card, _guard)) = card() else { return };
     let (cpu, gpu) = (embedded(&Device::Cpu), embedded(&Device::Cuda(vec![0])));
     let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
-    let (_, on_cpu, _) = run(&cpu, &request(folders[0].path(), spec()), u64::MAX);
-    let (report, on_card, _) = run(&gpu, &request(folders[1].path(), spec()), u64::MAX);
+    let (_, on_cpu, _) = run(&cpu, &train_request(folders[0].path(), spec(), 60), u64::MAX);
+    let (report, on_card, _) = run(&gpu, &train_request(folders[1].path(), spec(), 60), u64::MAX);
     assert_eq!(on_cpu.len(), 30);
     let compare = |name: &str, ours: &[f64], theirs: &[f64]| {
         let far = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0f64, f64::max);
@@ -473,7 +432,7 @@ fn a_run_overlays_the_cpus_and_a_resumed_one_the_whole() {
     compare("card and CPU", &on_card, &on_cpu);
     assert!(on_card[29] < 0.5 * on_card[0]);
 
-    let partly = request(folders[2].path(), spec());
+    let partly = train_request(folders[2].path(), spec(), 60);
     let (none, mut parts, _) = run(&gpu, &partly, 13);
     assert!(none.is_none());
     let (resumed, rest, _) = run(&gpu, &partly, u64::MAX);
@@ -490,7 +449,7 @@ fn too_little_memory_halves_the_micro_batch_and_says_so() {
     let gpu = embedded(&Device::Cuda(vec![0]));
     let directory = tempfile::tempdir().unwrap();
     let spec = TrainSpec { num_train_epochs: 1, per_device_train_batch_size: 60, ..spec() };
-    let request = request(directory.path(), spec);
+    let request = train_request(directory.path(), spec, 60);
     // The first run brings the weights to the card; what the second may take is then counted from there.
     let whole = tempfile::tempdir().unwrap();
     let (_, losses, _) =

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{assert_close, fixtures, matrix_values, tiny_llama};
+use common::{BATCHES, ROWS, WIDTH, assert_close, batches, fixtures, matrix_values, tiny_llama};
 use domain::spec::{LrSchedulerType, Quantization, TrainSpec};
 use engine::adapter::{Lora, peft};
 use engine::model::llama::{Llama, Pass};
@@ -14,27 +14,6 @@ use engine::train::schedule::factor;
 use engine::weights::safetensors::SafetensorsFile;
 use serde_json::Value;
 use std::path::Path;
-
-const BATCHES: usize = 4;
-const ROWS: usize = 4;
-const WIDTH: usize = 24;
-
-/// The reference batches as rows: padding removed, loss where the labels say.
-fn batches(directory: &Path) -> Vec<Vec<TokenRow>> {
-    let file = SafetensorsFile::open(&directory.join("batches.safetensors")).unwrap();
-    let read = |name: &str| file.tensor_i64(name).unwrap();
-    let (ids, labels, mask) = (read("input_ids"), read("labels"), read("attention_mask"));
-    let row = |at: usize| {
-        let span = at * WIDTH..(at + 1) * WIDTH;
-        let length = mask[span.clone()].iter().filter(|kept| **kept == 1).count();
-        let labels = &labels[span.clone()][..length];
-        let loss_from = labels.iter().position(|label| *label != -100).unwrap().max(1);
-        assert!(labels[loss_from..].iter().all(|label| *label != -100), "loss runs to the end of a row");
-        let tokens = ids[span][..length].iter().map(|id| *id as u32).collect();
-        TokenRow { tokens, loss_from }
-    };
-    (0..BATCHES).map(|batch| (0..ROWS).map(|index| row(batch * ROWS + index)).collect()).collect()
-}
 
 fn lora(llama: &Llama, directory: &Path) -> Lora {
     Lora::from_files(&llama.config, &peft::read(directory).unwrap()).unwrap()

@@ -2,43 +2,18 @@
 
 mod common;
 
-use common::{embedded_base, matrix_values};
+use common::{embedded_base, matrix_values, train_request};
 use domain::run::RunEvent;
 use domain::spec::{Quantization, TrainSpec};
 use engine::BaseModel;
 use engine::adapter::{Lora, peft};
-use engine::train::{Example, TrainOutcome, TrainReport, TrainRequest, adapter_directory, has_checkpoint, train};
+use engine::train::{TrainOutcome, TrainReport, TrainRequest, adapter_directory, has_checkpoint, train};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-fn examples(count: usize) -> Vec<Example> {
-    let texts = [
-        ("Profit rose sharply", 0),
-        ("The company has 200 employees", 1),
-        ("Sales fell and jobs are cut", 2),
-        ("Orders doubled over the year", 0),
-        ("The meeting is on Tuesday", 1),
-        ("The loss widened again", 2),
-    ];
-    (0..count)
-        .map(|at| {
-            let (text, label) = texts[at % texts.len()];
-            Example { text: format!("{text} in quarter {at}"), label }
-        })
-        .collect()
-}
-
-fn request(directory: &Path, spec: TrainSpec) -> TrainRequest {
-    TrainRequest {
-        spec,
-        labels: ["positive", "neutral", "negative"].map(String::from).to_vec(),
-        train: examples(20),
-        validation: examples(6),
-        test: examples(9),
-        directory: directory.to_path_buf(),
-    }
-}
+/// Ten steps of four rows in two epochs.
+const TRAIN_ROWS: usize = 20;
 
 fn spec() -> TrainSpec {
     TrainSpec {
@@ -105,17 +80,17 @@ fn same_answers(a: &TrainReport, b: &TrainReport) {
 fn stopped_anywhere_and_resumed_equals_uninterrupted() {
     let base = base();
     let whole = tempfile::tempdir().unwrap();
-    let (outcome, events) = run(&base, &request(whole.path(), spec()), |_| false);
+    let (outcome, events) = run(&base, &train_request(whole.path(), spec(), TRAIN_ROWS), |_| false);
     let expected = finished(outcome);
     assert_eq!(expected.steps, 10);
     assert!(!has_checkpoint(whole.path()), "a finished run needs no checkpoint");
-    let (again, events_again) = run(&base, &request(whole.path(), spec()), |_| false);
+    let (again, events_again) = run(&base, &train_request(whole.path(), spec(), TRAIN_ROWS), |_| false);
     assert_eq!(finished(again), expected, "a finished run is not done again");
     assert!(!events_again.iter().any(|event| matches!(event, RunEvent::Step(_))));
 
     // Stopped after steps 3 and 7 (7 is not a step at which a checkpoint is due) and at the last validation.
     let parts = tempfile::tempdir().unwrap();
-    let request = request(parts.path(), spec());
+    let request = train_request(parts.path(), spec(), TRAIN_ROWS);
     let mut all = Vec::new();
     for last in [3, 7] {
         let (outcome, events) =
@@ -135,11 +110,11 @@ fn stopped_anywhere_and_resumed_equals_uninterrupted() {
 fn a_killed_run_goes_on_from_its_last_checkpoint() {
     let base = base();
     let whole = tempfile::tempdir().unwrap();
-    let expected = finished(run(&base, &request(whole.path(), spec()), |_| false).0);
+    let expected = finished(run(&base, &train_request(whole.path(), spec(), TRAIN_ROWS), |_| false).0);
 
     // A kill writes nothing: what stands is the checkpoint of step 4, and a half-written one beside it.
     let killed = tempfile::tempdir().unwrap();
-    let request = request(killed.path(), spec());
+    let request = train_request(killed.path(), spec(), TRAIN_ROWS);
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         run(&base, &request, |event| {
             if matches!(event, RunEvent::Step(point) if point.step == 5) {
@@ -164,11 +139,11 @@ fn a_checkpoint_of_another_recipe_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (outcome, _) = run(
         &base,
-        &request(directory.path(), spec()),
+        &train_request(directory.path(), spec(), TRAIN_ROWS),
         |event| matches!(event, RunEvent::Step(point) if point.step == 2),
     );
     assert!(matches!(outcome, TrainOutcome::Stopped { step: 2 }));
-    let other = request(directory.path(), TrainSpec { learning_rate: 5e-4, ..spec() });
+    let other = train_request(directory.path(), TrainSpec { learning_rate: 5e-4, ..spec() }, TRAIN_ROWS);
     let error = train(&base, &other, &mut |_| ControlFlow::Continue(())).err().unwrap();
     assert!(error.to_string().contains("another recipe"), "{error}");
 }
@@ -179,7 +154,7 @@ fn training_stops_early_and_keeps_the_best_adapter() {
     let directory = tempfile::tempdir().unwrap();
     // A rate of almost nothing: macro-F1 does not move, so the first look stays the best.
     let spec = TrainSpec { learning_rate: 1e-7, eval_steps: 1, early_stopping_patience: 2, ..spec() };
-    let (outcome, events) = run(&base, &request(directory.path(), spec), |_| false);
+    let (outcome, events) = run(&base, &train_request(directory.path(), spec, TRAIN_ROWS), |_| false);
     assert_eq!(finished(outcome).steps, 3);
     let best: Vec<bool> = events
         .iter()

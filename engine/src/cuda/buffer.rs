@@ -92,22 +92,13 @@ impl Buffer {
         Ok(values)
     }
 
-    /// Fills the buffer's beginning from another place that the card reads.
-    pub(super) fn write_from(&self, address: u64, bytes: usize) -> Result<(), EngineError> {
-        if bytes > self.bytes {
+    /// Copies from another place that the card reads.
+    pub(super) fn write_from(&self, offset: usize, address: u64, bytes: usize) -> Result<(), EngineError> {
+        if offset + bytes > self.bytes {
             return Err(EngineError::invalid("more values than the buffer holds"));
         }
         // SAFETY: the range lies in the buffer. Under unified addressing the driver knows which memory is whose.
-        unsafe { result::memcpy_dtod_async(self.address, address, bytes, self.card.stream()) }
-            .map_err(|error| self.card.failed(error))
-    }
-
-    pub fn copy_from(&self, offset: usize, from: &Self) -> Result<(), EngineError> {
-        if offset + from.bytes > self.bytes {
-            return Err(EngineError::invalid("more values than the card's buffer holds"));
-        }
-        // SAFETY: both ranges lie in their buffers.
-        unsafe { result::memcpy_dtod_async(self.address + offset as u64, from.address, from.bytes, self.card.stream()) }
+        unsafe { result::memcpy_dtod_async(self.address + offset as u64, address, bytes, self.card.stream()) }
             .map_err(|error| self.card.failed(error))
     }
 }

@@ -5,7 +5,7 @@ use crate::adapter::lora::{GROUPS, module_shape};
 use crate::base::{ReadTensor, ShapedTensor, Wanted};
 use crate::cuda::attention::HEAD_DIMS;
 use crate::cuda::buffer::Buffer;
-use crate::cuda::card::{Card, Launch};
+use crate::cuda::card::Card;
 use crate::cuda::llama::{CudaLayer, CudaLlama, KeepExpanded, Table};
 use crate::cuda::matrix::{Kind, Matrix, rounded};
 use crate::cuda::weights::{CudaGroup, CudaNf4, Held};
@@ -56,12 +56,9 @@ impl CudaLlama {
             if matches!(wanted, Wanted::Norm | Wanted::InputNorm(_) | Wanted::PostAttentionNorm(_)) {
                 return Ok(Some(Values::Host(vec![1.0; rows * columns])));
             }
-            let values = Matrix::new(&of, Kind::Bf16, rows, columns)?;
             drawn += 1;
             let deviation = 1.0 / (columns as f32).sqrt();
-            let launch = Launch { grid: (2048, 1), threads: 256, shared_bytes: 0 };
-            of.launch("fill_normal", launch, &[&&values, &(rows * columns), &deviation, &mix(drawn)])?;
-            Ok(Some(Values::Card(values)))
+            Ok(Some(Values::Card(Matrix::random(&of, rows, columns, deviation, mix(drawn))?)))
         })
     }
 

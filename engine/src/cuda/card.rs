@@ -352,13 +352,7 @@ impl Card {
     fn measure_products(self: &Arc<Self>) -> Result<f64, EngineError> {
         let _pass = self.begin()?;
         let (m, k, n) = (4096, 4096, 14_336);
-        let random = |rows: usize, columns: usize, seed: u64| -> Result<Matrix, EngineError> {
-            let matrix = Matrix::new(self, Kind::Bf16, rows, columns)?;
-            let launch = Launch { grid: (1024, 1), threads: 256, shared_bytes: 0 };
-            self.launch("fill_normal", launch, &[&&matrix, &(rows * columns), &1f32, &seed])?;
-            Ok(matrix)
-        };
-        let (a, b) = (random(m, k, 1)?, random(n, k, 2)?);
+        let (a, b) = (Matrix::random(self, m, k, 1.0, 1)?, Matrix::random(self, n, k, 1.0, 2)?);
         let c = Matrix::new(self, Kind::Bf16, m, n)?;
         let product = || Product::transposed(&a, &b, &c).run();
         product()?;

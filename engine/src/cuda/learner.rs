@@ -12,9 +12,8 @@ use crate::cuda::matrix::{Kind, Matrix};
 use crate::cuda::nccl::Communicator;
 use crate::error::EngineError;
 use crate::model::linear::Dropout;
-use crate::model::plan::Plan;
-use crate::text::batch::{PackedBatch, TokenRow};
-use crate::train::learner::{Gradient, Snapshot};
+use crate::text::batch::TokenRow;
+use crate::train::learner::{Gradient, MicroBatch, Snapshot, loss_tokens, micro_batches};
 use domain::dataset::mix;
 use domain::spec::TrainSpec;
 use std::sync::Arc;
@@ -93,8 +92,8 @@ impl<'a> CudaLearner<'a> {
         micro_batch: usize,
         dropout: Option<Dropout>,
     ) -> Result<Gradient, EngineError> {
-        let loss_tokens: usize = rows.iter().map(|row| row.tokens.len() - row.loss_from).sum();
-        let scale = 1.0 / loss_tokens.max(1) as f32;
+        let loss_tokens = loss_tokens(rows);
+        let scale = 1.0 / loss_tokens as f32;
         let cards = 1 + self.others.len();
         let share = |card: usize| &rows[card * rows.len() / cards..(card + 1) * rows.len() / cards];
         let losses = self.on_every_card(|card, replica| {
@@ -120,7 +119,7 @@ impl<'a> CudaLearner<'a> {
                 total += losses.read()?.into_iter().map(f64::from).sum::<f64>();
             }
         }
-        Ok(Gradient { loss: total / loss_tokens.max(1) as f64, norm })
+        Ok(Gradient { loss: total / loss_tokens, norm })
     }
 
     /// One step of AdamW with `coefficient` times the gradient.
@@ -243,17 +242,15 @@ impl<'a> Replica<'a> {
             self.gradient.clear()?;
         }
         let mut losses = Vec::new();
-        for (index, rows) in rows.chunks(micro_batch.max(1)).enumerate() {
-            let rows: Vec<TokenRow> = rows.iter().map(|row| (*row).clone()).collect();
-            let batch = PackedBatch::pack(&rows, true);
-            let plan = Plan::for_rows(batch.prefix_len, &batch.sequences);
+        for (index, micro_batch) in micro_batches(rows, micro_batch, dropout).enumerate() {
+            let MicroBatch { batch, plan, dropout } = micro_batch;
             let pass = CudaPass {
                 tokens: &batch.tokens,
                 plan: &plan,
                 adapter: Some(&self.adapter),
                 output_rows: None,
                 cache: None,
-                dropout: dropout.map(|dropout| Dropout { seed: mix(dropout.seed ^ index as u64), ..dropout }),
+                dropout,
             };
             losses.push(self.llama.loss_and_gradient(&pass, &batch.losses, scale, &self.gradient, index > 0)?);
         }

@@ -151,21 +151,12 @@ mod tests {
     use crate::base::ShapedTensor;
     use crate::cuda::llama::CudaPass;
     use crate::cuda::read_plan::tests::{tiny, write_checkpoint};
+    use crate::cuda::twins::card;
     use crate::model::plan::Plan;
     use crate::weights::hf::tensor_name;
     use std::collections::HashMap;
 
     const ALL: [Quantization; 3] = [Quantization::AsStored, Quantization::Nf4, Quantization::Nf4DoubleQuant];
-
-    fn card() -> Option<Arc<Card>> {
-        match crate::cuda::cards() {
-            Ok(_) => Some(Card::open(0).expect("a card that is listed can be opened")),
-            Err(reason) => {
-                eprintln!("skipped: {reason}");
-                None
-            }
-        }
-    }
 
     fn assemble(card: &Arc<Card>, tensors: &HashMap<String, Vec<f32>>, quantization: Quantization) -> CudaLlama {
         let read = &mut |tensor: &ShapedTensor| Ok(tensors.get(&tensor_name(tensor.wanted)).cloned());

@@ -1,7 +1,7 @@
 //! A matrix on a card: some of the rows and columns of a buffer.
 
 use crate::cuda::buffer::Buffer;
-use crate::cuda::card::{Argument, Card};
+use crate::cuda::card::{Argument, Card, Launch};
 use crate::error::EngineError;
 use cudarc::driver::sys;
 use half::bf16;
@@ -49,6 +49,20 @@ impl Matrix {
     pub fn new(card: &Arc<Card>, kind: Kind, rows: usize, columns: usize) -> Result<Self, EngineError> {
         let buffer = Buffer::new(card, rows * columns * kind.bytes())?;
         Ok(Self::over(buffer, kind, rows, columns))
+    }
+
+    /// Normal numbers of the given deviation in bf16, for benchmarks.
+    pub(super) fn random(
+        card: &Arc<Card>,
+        rows: usize,
+        columns: usize,
+        deviation: f32,
+        seed: u64,
+    ) -> Result<Self, EngineError> {
+        let matrix = Self::new(card, Kind::Bf16, rows, columns)?;
+        let launch = Launch { grid: (2048, 1), threads: 256, shared_bytes: 0 };
+        card.launch("fill_normal", launch, &[&&matrix, &(rows * columns), &deviation, &seed])?;
+        Ok(matrix)
     }
 
     pub fn zeros(card: &Arc<Card>, kind: Kind, rows: usize, columns: usize) -> Result<Self, EngineError> {
@@ -160,12 +174,12 @@ impl Matrix {
 
     /// Copies a contiguous matrix into memory of the host that the card reads.
     pub(super) fn copy_to_host(&self, host: &Buffer) -> Result<(), EngineError> {
-        host.write_from(self.address(), self.rows * self.columns * self.kind.bytes())
+        host.write_from(0, self.address(), self.rows * self.columns * self.kind.bytes())
     }
 
     /// The reverse.
     pub(super) fn copy_from_host(&self, host: &Buffer) -> Result<(), EngineError> {
-        self.buffer.copy_from(self.offset, host)
+        self.buffer.write_from(self.offset, host.address, host.bytes)
     }
 
     /// Overwrites a contiguous matrix.

@@ -85,12 +85,7 @@ pub fn kernels(card: &Arc<Card>) -> Result<Vec<KernelSpeed>, EngineError> {
     let config = crate::bench::Preset::Llama3With8b.config();
     let operations_per_second = card.matmul_gflops() * 1e9;
     card.bind()?;
-    let random = |rows: usize, columns: usize| -> Result<Matrix, EngineError> {
-        let matrix = Matrix::new(card, Kind::Bf16, rows, columns)?;
-        let launch = Launch { grid: (1024, 1), threads: 256, shared_bytes: 0 };
-        card.launch("fill_normal", launch, &[&&matrix, &(rows * columns), &1f32, &(rows as u64)])?;
-        Ok(matrix)
-    };
+    let random = |rows: usize, columns: usize| Matrix::random(card, rows, columns, 1.0, rows as u64);
     // Several times the cache, so that memory is what is measured.
     let (one, other) = (random(1 << 15, 1 << 14)?, random(1 << 15, 1 << 14)?);
     let copied = 2 * 2 * one.rows * one.columns;

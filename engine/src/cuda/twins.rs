@@ -29,7 +29,8 @@ use std::sync::Arc;
 
 const ROUNDED_ONCE: f32 = 0.0021;
 
-fn card() -> Option<Arc<Card>> {
+/// The first card, where there is one; says why a test is skipped where there is none.
+pub(super) fn card() -> Option<Arc<Card>> {
     match crate::cuda::cards() {
         Ok(_) => Some(Card::open(0).expect("a card that is listed can be opened")),
         Err(reason) => {

@@ -56,9 +56,7 @@ impl Scales {
             },
         })
     }
-}
 
-impl Scales {
     fn bytes(&self) -> usize {
         match self {
             Self::Plain(scales) => scales.bytes,

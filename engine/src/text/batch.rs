@@ -1,5 +1,6 @@
 //! Packing: rows side by side without padding, their common beginning only once.
 
+use std::borrow::Borrow;
 use std::ops::Range;
 
 /// One row as tokens.
@@ -44,9 +45,9 @@ impl PackedBatch {
     /// batch is sum(weight * cross entropy at row against target) / sum(weight), with or without sharing.
     ///
     /// The last token of a row predicts nothing and is left out, unless it is the only one the row has of its own.
-    pub fn pack(rows: &[TokenRow], share_prefix: bool) -> Self {
+    pub fn pack<R: Borrow<TokenRow>>(rows: &[R], share_prefix: bool) -> Self {
         let prefix_len = if share_prefix && rows.len() > 1 { common_prefix(rows) } else { 0 };
-        let prefix = rows.first().map_or(&[][..], |row| &row.tokens[..prefix_len]);
+        let prefix = rows.first().map_or(&[][..], |row| &row.borrow().tokens[..prefix_len]);
         let mut batch = Self {
             tokens: prefix.to_vec(),
             positions: (0..prefix_len as u32).collect(),
@@ -54,7 +55,7 @@ impl PackedBatch {
             sequences: Vec::with_capacity(rows.len()),
             losses: Vec::new(),
         };
-        for row in rows {
+        for row in rows.iter().map(Borrow::borrow) {
             debug_assert!(!row.tokens.is_empty() && row.loss_from >= 1);
             let start = batch.tokens.len();
             let computed = (row.tokens.len() - 1).max(prefix_len + 1).min(row.tokens.len());
@@ -85,12 +86,12 @@ impl PackedBatch {
     }
 }
 
-fn common_prefix(rows: &[TokenRow]) -> usize {
-    let [first, others @ ..] = rows else { return 0 };
-    let shortest = rows.iter().map(|row| row.tokens.len()).min().unwrap_or(0);
+fn common_prefix<R: Borrow<TokenRow>>(rows: &[R]) -> usize {
+    let Some(first) = rows.first().map(Borrow::borrow) else { return 0 };
+    let shortest = rows.iter().map(|row| row.borrow().tokens.len()).min().unwrap_or(0);
     let mut length = shortest.saturating_sub(1);
-    for row in others {
-        let common = row.tokens.iter().zip(&first.tokens).take_while(|(one, other)| one == other).count();
+    for row in &rows[1..] {
+        let common = row.borrow().tokens.iter().zip(&first.tokens).take_while(|(one, other)| one == other).count();
         length = length.min(common);
     }
     length
@@ -178,6 +179,6 @@ mod tests {
 
     #[test]
     fn no_rows_make_an_empty_batch() {
-        assert_eq!(PackedBatch::pack(&[], true).tokens.len(), 0);
+        assert_eq!(PackedBatch::pack::<TokenRow>(&[], true).tokens.len(), 0);
     }
 }

@@ -148,8 +148,35 @@ impl<'a> CpuLearner<'a> {
     }
 }
 
-/// The mean loss over the rows and its gradient, micro-batch by micro-batch. Each token weighs the same, however the
-/// rows are cut into micro-batches: the sum is divided by the tokens of the whole step.
+/// Tokens of the rows that carry loss, at least 1: what a step's sums are divided by. Each token weighs the same, however
+/// the rows are cut into micro-batches.
+pub(crate) fn loss_tokens(rows: &[&TokenRow]) -> f64 {
+    rows.iter().map(|row| row.tokens.len() - row.loss_from).sum::<usize>().max(1) as f64
+}
+
+/// Rows that go through the model together.
+pub(crate) struct MicroBatch {
+    pub batch: PackedBatch,
+    pub plan: Plan,
+    /// With a seed of its own.
+    pub dropout: Option<Dropout>,
+}
+
+/// A step's rows, `size` at a time.
+pub(crate) fn micro_batches(
+    rows: &[&TokenRow],
+    size: usize,
+    dropout: Option<Dropout>,
+) -> impl Iterator<Item = MicroBatch> {
+    rows.chunks(size.max(1)).enumerate().map(move |(index, rows)| {
+        let batch = PackedBatch::pack(rows, true);
+        let plan = Plan::for_rows(batch.prefix_len, &batch.sequences);
+        let dropout = dropout.map(|dropout| Dropout { seed: mix(dropout.seed ^ index as u64), ..dropout });
+        MicroBatch { batch, plan, dropout }
+    })
+}
+
+/// The mean loss over the rows and its gradient, micro-batch by micro-batch.
 pub fn loss_and_gradient(
     llama: &Llama,
     lora: &Lora,
@@ -158,17 +185,13 @@ pub fn loss_and_gradient(
     dropout: Option<Dropout>,
     gradient: &Lora,
 ) -> Result<f64, EngineError> {
-    let loss_tokens: usize = rows.iter().map(|row| row.tokens.len() - row.loss_from).sum();
-    let scale = 1.0 / loss_tokens.max(1) as f32;
+    let loss_tokens = loss_tokens(rows);
+    let scale = 1.0 / loss_tokens as f32;
     let mut total = 0.0;
-    for (index, rows) in rows.chunks(micro_batch.max(1)).enumerate() {
-        let rows: Vec<TokenRow> = rows.iter().map(|row| (*row).clone()).collect();
-        let batch = PackedBatch::pack(&rows, true);
-        let plan = Plan::for_rows(batch.prefix_len, &batch.sequences);
-        let dropout = dropout.map(|dropout| Dropout { seed: mix(dropout.seed ^ index as u64), ..dropout });
+    for MicroBatch { batch, plan, dropout } in micro_batches(rows, micro_batch, dropout) {
         let pass =
             Pass { tokens: &batch.tokens, plan: &plan, lora: Some(lora), output_rows: None, cache: None, dropout };
         total += llama.loss_and_gradient(&pass, &batch.losses, scale, gradient, ACTIVATION_BUDGET)?;
     }
-    Ok(total / loss_tokens.max(1) as f64)
+    Ok(total / loss_tokens)
 }

@@ -6,13 +6,16 @@ pub mod twin;
 
 use candle_core::{Device, Tensor};
 use domain::dataset::mix;
-use domain::spec::{Quantization, TargetModule};
+use domain::spec::{Quantization, TargetModule, TrainSpec};
 use engine::adapter::Lora;
 use engine::base::{ShapedTensor, Wanted, assemble};
 use engine::kernels::Matrix;
 use engine::model::{Llama, LlamaConfig};
+use engine::text::batch::TokenRow;
+use engine::train::{Example, TrainRequest};
 use engine::weights::hf;
 pub use engine::weights::hf::tensor_name as hf_name;
+use engine::weights::safetensors::SafetensorsFile;
 use std::path::{Path, PathBuf};
 
 /// Reference numbers, if this checkout has them beside it; prints why a test is skipped where it has not.
@@ -108,4 +111,55 @@ pub fn relative_difference(a: &[f32], b: &[f32]) -> f32 {
 pub fn assert_close(name: &str, a: &[f32], b: &[f32], tolerance: f32) {
     let difference = relative_difference(a, b);
     assert!(difference <= tolerance, "{name}: relative difference {difference} is above {tolerance}");
+}
+
+/// Of the reference: batches, rows of each, tokens of a row with its padding.
+pub const BATCHES: usize = 4;
+pub const ROWS: usize = 4;
+pub const WIDTH: usize = 24;
+
+/// The reference batches as rows: padding removed, loss where the labels say.
+pub fn batches(directory: &Path) -> Vec<Vec<TokenRow>> {
+    let file = SafetensorsFile::open(&directory.join("batches.safetensors")).unwrap();
+    let read = |name: &str| file.tensor_i64(name).unwrap();
+    let (ids, labels, mask) = (read("input_ids"), read("labels"), read("attention_mask"));
+    let row = |at: usize| {
+        let span = at * WIDTH..(at + 1) * WIDTH;
+        let length = mask[span.clone()].iter().filter(|kept| **kept == 1).count();
+        let labels = &labels[span.clone()][..length];
+        let loss_from = labels.iter().position(|label| *label != -100).unwrap().max(1);
+        assert!(labels[loss_from..].iter().all(|label| *label != -100), "loss runs to the end of a row");
+        let tokens = ids[span][..length].iter().map(|id| *id as u32).collect();
+        TokenRow { tokens, loss_from }
+    };
+    (0..BATCHES).map(|batch| (0..ROWS).map(|index| row(batch * ROWS + index)).collect()).collect()
+}
+
+fn examples(count: usize) -> Vec<Example> {
+    let texts = [
+        ("Profit rose sharply", 0),
+        ("The company has 200 employees", 1),
+        ("Sales fell and jobs are cut", 2),
+        ("Orders doubled over the year", 0),
+        ("The meeting is on Tuesday", 1),
+        ("The loss widened again", 2),
+    ];
+    (0..count)
+        .map(|at| {
+            let (text, label) = texts[at % texts.len()];
+            Example { text: format!("{text} in quarter {at}"), label }
+        })
+        .collect()
+}
+
+/// A small run of three labels in a folder of its own.
+pub fn train_request(directory: &Path, spec: TrainSpec, train_rows: usize) -> TrainRequest {
+    TrainRequest {
+        spec,
+        labels: ["positive", "neutral", "negative"].map(String::from).to_vec(),
+        train: examples(train_rows),
+        validation: examples(6),
+        test: examples(9),
+        directory: directory.to_path_buf(),
+    }
 }
