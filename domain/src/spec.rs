@@ -40,6 +40,11 @@ impl TargetModule {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|module| module.as_str() == name)
     }
+
+    /// What attention is computed from; some families have biases there.
+    pub fn is_query_key_or_value(self) -> bool {
+        matches!(self, Self::QProj | Self::KProj | Self::VProj)
+    }
 }
 
 /// How the frozen linear layers are held in memory.

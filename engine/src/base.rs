@@ -7,12 +7,13 @@ use crate::device::Device;
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
 use crate::model::linear::{FrozenWeight, LinearGroup};
-use crate::model::llama::{Layer, Llama};
+use crate::model::llama::{HeadNorms, Layer, Llama};
 use crate::model::rope::Rope;
-use crate::network::Network;
+use crate::network::{Network, linear_weights};
 use crate::text::tokenizer::TextTokenizer;
-use crate::weights::gguf::{GgufFile, unpermute_rope};
+use crate::weights::model_files::{ModelFiles, TensorValues};
 use crate::weights::nf4::Nf4;
+use candle_core::Device::Cpu as CPU;
 use candle_core::Tensor;
 use domain::model::BaseModelInfo;
 use domain::spec::{Quantization, TargetModule};
@@ -32,33 +33,25 @@ pub struct BaseModel {
 }
 
 impl BaseModel {
-    /// Loads a GGUF file onto a device, tensor by tensor.
+    /// Loads a GGUF file, or a folder with `config.json` and safetensors files, onto a device, tensor by tensor: memory
+    /// stays near the size of the weights as they are held.
     ///
     /// # Errors
-    /// The file is broken, is no Llama, or a tensor is missing or of another shape than the header says; the device
-    /// cannot be used.
+    /// A file is broken, the model is of another family, or a tensor is missing or of another shape than the header
+    /// says; the device cannot be used.
     pub fn load(path: &Path, quantization: Quantization, device: &Device) -> Result<Self, EngineError> {
-        let file = GgufFile::open(path)?;
-        let architecture = file.require_str("general.architecture")?.to_string();
-        if architecture != "llama" {
-            return Err(file.bad(format!("is a model of the architecture \"{architecture}\"; supported is: llama")));
-        }
-        let tokenizer = Arc::new(TextTokenizer::from_gguf(&file)?);
-        let config = config_of(&file)?;
-        config.check().map_err(|error| file.bad(error.to_string()))?;
-        if tokenizer.vocab_size() > config.vocab_size {
-            return Err(file.bad(format!(
-                "its tokenizer has {} tokens and its embedding {}",
-                tokenizer.vocab_size(),
-                config.vocab_size
-            )));
-        }
+        let files = ModelFiles::open(path)?;
+        let tokenizer = Arc::new(files.tokenizer()?);
+        let config = files.config().clone();
         let network = match device {
-            Device::Cpu => Network::Cpu(assemble(config, quantization, &mut |wanted| read_from_gguf(&file, wanted))?),
+            Device::Cpu => Network::Cpu(assemble(config, quantization, &mut |tensor| files.tensor(tensor.wanted))?),
             #[cfg(feature = "cuda")]
             Device::Cuda(cards) => {
                 let replicas = cuda::Replicas::load(cards, |card| {
-                    let read: ReadTensor = &mut |wanted| read_from_gguf(&file, wanted);
+                    if files.is_plain_folder() {
+                        return Ok(cuda::loading::load_shards(card, path, quantization)?.0);
+                    }
+                    let read: ReadTensor = &mut |tensor| files.tensor(tensor.wanted);
                     cuda::CudaLlama::assemble(card, config.clone(), quantization, read)
                 })?;
                 Network::Cuda(Box::new(replicas))
@@ -68,9 +61,9 @@ impl BaseModel {
         };
         let config = network.config();
         let info = BaseModelInfo {
-            name: file.metadata_str("general.name").map_or_else(|| file_stem(path), str::to_string),
-            architecture,
-            parameters: file.parameters(),
+            name: files.name().to_string(),
+            architecture: config.family.as_str().to_string(),
+            parameters: config.parameters(),
             hidden_size: config.hidden_size,
             intermediate_size: config.intermediate_size,
             num_hidden_layers: config.num_hidden_layers,
@@ -123,60 +116,87 @@ pub enum Wanted {
     Norm,
     InputNorm(usize),
     PostAttentionNorm(usize),
+    /// Of a head of q or k, where the family has such norms.
+    QueryNorm(usize),
+    KeyNorm(usize),
     Projection(usize, TargetModule),
+    /// Of q, k or v, where the family has biases.
+    Bias(usize, TargetModule),
 }
 
 /// Finds a tensor's values; `None` where the model has no such tensor.
-pub type ReadTensor<'a> = &'a mut dyn FnMut(&ShapedTensor) -> Result<Option<Vec<f32>>, EngineError>;
+pub type ReadTensor<'a> = &'a mut dyn FnMut(&ShapedTensor) -> Result<Option<TensorValues>, EngineError>;
 
-/// Builds a Llama from wherever `read` finds its tensors (row-major f32).
+/// Builds a Llama from wherever `read` finds its tensors (row-major).
 pub fn assemble(config: LlamaConfig, quantization: Quantization, read: ReadTensor) -> Result<Llama, EngineError> {
-    let mut tensor = |wanted: Wanted, rows: usize, columns: usize| -> Result<Option<Tensor>, EngineError> {
-        let Some(values) = read(&ShapedTensor { wanted, rows, columns, config: &config })? else { return Ok(None) };
-        Ok(Some(Tensor::from_vec(values, (rows, columns), &candle_core::Device::Cpu)?))
-    };
-    let missing = |wanted: Wanted| EngineError::invalid(format!("the model has no tensor for {wanted:?}"));
-    let hidden = config.hidden_size;
-    let embedding = tensor(Wanted::Embedding, config.vocab_size, hidden)?.ok_or_else(|| missing(Wanted::Embedding))?;
-    let head = tensor(Wanted::Head, config.vocab_size, hidden)?.unwrap_or_else(|| embedding.clone());
-    let norm = tensor(Wanted::Norm, 1, hidden)?.ok_or_else(|| missing(Wanted::Norm))?;
-
-    let all_groups_bytes: usize = TargetModule::ALL
-        .iter()
-        .map(|module| {
-            let (rows, columns) = module_shape(&config, *module);
-            rows * columns * size_of::<f32>() * config.num_hidden_layers
-        })
-        .sum();
-    let expand = all_groups_bytes <= EXPAND_AT_MOST_BYTES;
-
+    let mut source = TensorSource { config: &config, read };
+    let embedding = source.tensor(Wanted::Embedding)?;
+    let head = if config.tie_word_embeddings { embedding.clone() } else { source.tensor(Wanted::Head)? };
+    let norm = source.tensor(Wanted::Norm)?;
+    let expand = linear_weights(&config) * size_of::<f32>() <= EXPAND_AT_MOST_BYTES;
     let mut layers = Vec::with_capacity(config.num_hidden_layers);
     for index in 0..config.num_hidden_layers {
-        let mut group = |modules: &[TargetModule]| -> Result<LinearGroup, EngineError> {
-            let mut held = Vec::new();
-            let mut parts = Vec::new();
-            let mut first = 0;
-            for &module in modules {
-                let (rows, columns) = module_shape(&config, module);
-                let wanted = Wanted::Projection(index, module);
-                let weight = tensor(wanted, rows, columns)?.ok_or_else(|| missing(wanted))?;
-                held.push(HeldWeight::new(weight, quantization, expand)?);
-                parts.push((module, first..first + rows));
-                first += rows;
-            }
-            let in_features = module_shape(&config, modules[0]).1;
-            Ok(LinearGroup { weight: HeldWeight::join(held)?, parts, in_features })
-        };
+        let mut group = |modules| source.group(index, modules, quantization, expand);
         let groups = [group(GROUPS[0])?, group(GROUPS[1])?, group(GROUPS[2])?, group(GROUPS[3])?];
-        let mut norm = |wanted| tensor(wanted, 1, hidden)?.ok_or_else(|| missing(wanted));
+        let head_norms = if config.family.has_query_key_norm() {
+            let (query, key) = (source.tensor(Wanted::QueryNorm(index))?, source.tensor(Wanted::KeyNorm(index))?);
+            Some(HeadNorms { query, key })
+        } else {
+            None
+        };
         layers.push(Layer {
-            input_norm: norm(Wanted::InputNorm(index))?,
-            post_attention_norm: norm(Wanted::PostAttentionNorm(index))?,
+            input_norm: source.tensor(Wanted::InputNorm(index))?,
+            post_attention_norm: source.tensor(Wanted::PostAttentionNorm(index))?,
             groups,
+            head_norms,
         });
     }
     let rope = Rope::new(&config);
     Ok(Llama { config, embedding, layers, norm, head, rope })
+}
+
+/// Where the tensors of a model come from, with the shapes that they must have.
+struct TensorSource<'a> {
+    config: &'a LlamaConfig,
+    read: ReadTensor<'a>,
+}
+
+impl TensorSource<'_> {
+    fn values(&mut self, wanted: Wanted) -> Result<TensorValues, EngineError> {
+        let (rows, columns) = wanted.shape(self.config);
+        (self.read)(&ShapedTensor { wanted, rows, columns, config: self.config })?
+            .ok_or_else(|| EngineError::invalid(format!("the model has no tensor for {wanted:?}")))
+    }
+
+    fn tensor(&mut self, wanted: Wanted) -> Result<Tensor, EngineError> {
+        Ok(Tensor::from_vec(self.values(wanted)?.into_f32(), wanted.shape(self.config), &CPU)?)
+    }
+
+    fn group(
+        &mut self,
+        layer: usize,
+        modules: &[TargetModule],
+        quantization: Quantization,
+        expand: bool,
+    ) -> Result<LinearGroup, EngineError> {
+        let mut held = Vec::new();
+        let mut biases = Vec::new();
+        let mut parts = Vec::new();
+        let mut first = 0;
+        for &module in modules {
+            let shape = module_shape(self.config, module);
+            let weight = self.values(Wanted::Projection(layer, module))?;
+            held.push(HeldWeight::new(weight, shape, quantization, expand)?);
+            if self.config.family.has_attention_bias() && module.is_query_key_or_value() {
+                biases.push(self.tensor(Wanted::Bias(layer, module))?);
+            }
+            parts.push((module, first..first + shape.0));
+            first += shape.0;
+        }
+        let in_features = module_shape(self.config, modules[0]).1;
+        let bias = if biases.is_empty() { None } else { Some(Tensor::cat(&biases, 1)?) };
+        Ok(LinearGroup { weight: HeldWeight::join(held)?, parts, in_features, bias })
+    }
 }
 
 /// A tensor with the shape it must have.
@@ -194,22 +214,27 @@ enum HeldWeight {
 }
 
 impl HeldWeight {
-    fn new(weight: Tensor, quantization: Quantization, expand: bool) -> Result<Self, EngineError> {
-        let double_quant = match quantization {
-            Quantization::AsStored => return Ok(Self::Expanded(weight)),
-            Quantization::Nf4 => false,
-            Quantization::Nf4DoubleQuant => true,
+    /// A weight that was quantised before stays as it is, whatever the run asks for.
+    fn new(
+        weight: TensorValues,
+        (rows, columns): (usize, usize),
+        quantization: Quantization,
+        expand: bool,
+    ) -> Result<Self, EngineError> {
+        let expanded = |values: Vec<f32>| Ok(Self::Expanded(Tensor::from_vec(values, (rows, columns), &CPU)?));
+        let (mut values, double) = match (weight, quantization) {
+            (TensorValues::Nf4(codes), _) if expand => return expanded(codes.dequantize()),
+            (TensorValues::Nf4(codes), _) => return Ok(Self::Nf4(codes)),
+            (TensorValues::F32(values), Quantization::AsStored) => return expanded(values),
+            (TensorValues::F32(values), Quantization::Nf4) => (values, false),
+            (TensorValues::F32(values), Quantization::Nf4DoubleQuant) => (values, true),
         };
-        let (rows, columns) = weight.dims2()?;
-        let values = weight.flatten_all()?.to_vec1::<f32>()?;
-        drop(weight);
-        let codes = Nf4::quantize(&values, rows, columns, double_quant);
+        let codes = Nf4::quantize(&values, rows, columns, double);
         if !expand {
             return Ok(Self::Nf4(codes));
         }
-        let mut values = values;
         codes.dequantize_into(&mut values);
-        Ok(Self::Expanded(Tensor::from_vec(values, (rows, columns), &candle_core::Device::Cpu)?))
+        expanded(values)
     }
 
     /// One below the other.
@@ -227,80 +252,4 @@ impl HeldWeight {
         }
         Ok(FrozenWeight::Nf4(codes))
     }
-}
-
-/// llama.cpp's names for the seven linears.
-fn gguf_projection(module: TargetModule) -> &'static str {
-    match module {
-        TargetModule::QProj => "attn_q",
-        TargetModule::KProj => "attn_k",
-        TargetModule::VProj => "attn_v",
-        TargetModule::OProj => "attn_output",
-        TargetModule::GateProj => "ffn_gate",
-        TargetModule::UpProj => "ffn_up",
-        TargetModule::DownProj => "ffn_down",
-    }
-}
-
-fn read_from_gguf(file: &GgufFile, tensor: &ShapedTensor) -> Result<Option<Vec<f32>>, EngineError> {
-    let ShapedTensor { wanted, rows, columns, config } = *tensor;
-    let name = match wanted {
-        Wanted::Embedding => "token_embd.weight".to_string(),
-        Wanted::Head => "output.weight".to_string(),
-        Wanted::Norm => "output_norm.weight".to_string(),
-        Wanted::InputNorm(layer) => format!("blk.{layer}.attn_norm.weight"),
-        Wanted::PostAttentionNorm(layer) => format!("blk.{layer}.ffn_norm.weight"),
-        Wanted::Projection(layer, module) => format!("blk.{layer}.{}.weight", gguf_projection(module)),
-    };
-    if wanted == Wanted::Head && file.shape(&name).is_none() {
-        return Ok(None);
-    }
-    let is_norm = matches!(wanted, Wanted::Norm | Wanted::InputNorm(_) | Wanted::PostAttentionNorm(_));
-    let shape = if is_norm { vec![columns] } else { vec![rows, columns] };
-    let mut values = file.tensor_of_shape(&name, &shape)?;
-    // llama.cpp stores the rows of q and k in the order of interleaved RoPE pairs.
-    let heads = match wanted {
-        Wanted::Projection(_, TargetModule::QProj) => config.num_attention_heads,
-        Wanted::Projection(_, TargetModule::KProj) => config.num_key_value_heads,
-        _ => return Ok(Some(values)),
-    };
-    unpermute_rope(&mut values, heads, config.head_dim, columns);
-    Ok(Some(values))
-}
-
-fn config_of(file: &GgufFile) -> Result<LlamaConfig, EngineError> {
-    let size = |key: &str| file.require_u32(key).map(|value| value as usize);
-    let hidden_size = size("llama.embedding_length")?;
-    let num_attention_heads = size("llama.attention.head_count")?;
-    if num_attention_heads == 0 {
-        return Err(file.bad("llama.attention.head_count is 0"));
-    }
-    let embedding =
-        file.shape("token_embd.weight").ok_or_else(|| file.bad("the tensor token_embd.weight is missing"))?;
-    if let Some(factors) = file.shape("rope_freqs.weight") {
-        return Err(file.bad(format!(
-            "scales its rotary positions ({} factors in rope_freqs.weight), which is not supported yet",
-            factors.iter().product::<usize>()
-        )));
-    }
-    Ok(LlamaConfig {
-        vocab_size: embedding.first().copied().unwrap_or(0),
-        hidden_size,
-        intermediate_size: size("llama.feed_forward_length")?,
-        num_hidden_layers: size("llama.block_count")?,
-        num_attention_heads,
-        num_key_value_heads: file
-            .metadata_u32("llama.attention.head_count_kv")
-            .map_or(num_attention_heads, |heads| heads as usize),
-        head_dim: file
-            .metadata_u32("llama.attention.key_length")
-            .map_or(hidden_size / num_attention_heads, |width| width as usize),
-        rms_norm_eps: file.require_f32("llama.attention.layer_norm_rms_epsilon")?,
-        rope_theta: file.metadata_f32("llama.rope.freq_base").unwrap_or(10_000.0),
-        max_position_embeddings: size("llama.context_length")?,
-    })
-}
-
-fn file_stem(path: &Path) -> String {
-    path.file_stem().map_or_else(|| "model".to_string(), |stem| stem.to_string_lossy().into_owned())
 }

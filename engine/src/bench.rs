@@ -7,7 +7,7 @@ use crate::base::{ShapedTensor, Wanted, assemble};
 use crate::classify::Scorer;
 use crate::device::Device;
 use crate::error::EngineError;
-use crate::model::config::LlamaConfig;
+use crate::model::config::{Family, LlamaConfig};
 use crate::network::{Network, linear_weights};
 use crate::text::batch::{PackedBatch, TokenRow};
 use crate::text::template::EncodedPrompt;
@@ -52,6 +52,7 @@ impl Preset {
                 Self::Llama3With70b => (8192, 28_672, 80, 64, 8, 128),
             };
         LlamaConfig {
+            family: Family::Llama,
             vocab_size: if self == Self::Tohum16m { 8192 } else { 128_256 },
             hidden_size,
             intermediate_size,
@@ -61,7 +62,9 @@ impl Preset {
             head_dim,
             rms_norm_eps: 1e-5,
             rope_theta: 500_000.0,
+            rope_scaling: None,
             max_position_embeddings: 8192,
+            tie_word_embeddings: self == Self::Llama32With1b,
         }
     }
 }
@@ -175,7 +178,7 @@ pub fn random_network(request: &BenchRequest) -> Result<Network, EngineError> {
             let mut drawn = 0;
             let read = &mut |tensor: &ShapedTensor| {
                 drawn += 1;
-                Ok(Some(random_values(tensor, drawn)))
+                Ok(Some(random_values(tensor, drawn).into()))
             };
             Ok(Network::Cpu(assemble(config, request.quantization, read)?))
         }

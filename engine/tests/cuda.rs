@@ -17,6 +17,7 @@ use engine::adapter::{Lora, peft};
 use engine::base::{ShapedTensor, Wanted, assemble};
 use engine::classify::Scorer;
 use engine::cuda::{Card, CudaAdapter, CudaLearner, CudaLlama, CudaPass, KeepExpanded, Replicas};
+use engine::model::config::Family;
 use engine::model::linear::Dropout;
 use engine::model::plan::Plan;
 use engine::model::{Llama, LlamaConfig};
@@ -102,7 +103,7 @@ fn tiny_config(directory: &Path) -> LlamaConfig {
 
 fn tiny_on_card(card: &Arc<Card>, directory: &Path, quantization: Quantization) -> CudaLlama {
     let (_, tensors) = hf::open(directory).unwrap();
-    let read = &mut |tensor: &ShapedTensor| Ok(tensors.get(&hf_name(tensor.wanted)).cloned());
+    let read = &mut |tensor: &ShapedTensor| Ok(tensors.get(&hf_name(tensor.wanted)).cloned().map(Into::into));
     CudaLlama::assemble(card, tiny_config(directory), quantization, read).unwrap()
 }
 
@@ -113,6 +114,7 @@ fn replicas(first: CudaLlama) -> Replicas {
 /// A random model whose sizes the kernels take: heads of 16, an MLP of 136, a head of its own.
 fn random_config() -> LlamaConfig {
     LlamaConfig {
+        family: Family::Llama,
         vocab_size: 104,
         hidden_size: 72,
         intermediate_size: 136,
@@ -122,7 +124,9 @@ fn random_config() -> LlamaConfig {
         head_dim: 16,
         rms_norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        rope_scaling: None,
         max_position_embeddings: 512,
+        tie_word_embeddings: false,
     }
 }
 
@@ -138,7 +142,7 @@ fn small_lora(config: &LlamaConfig, r: usize, lora_alpha: f64, modules: &[Target
 
 fn random_values(tensor: &ShapedTensor) -> Vec<f32> {
     let seed = format!("{:?}", tensor.wanted).bytes().fold(7u64, |sum, byte| sum * 31 + u64::from(byte));
-    let is_norm = matches!(tensor.wanted, Wanted::Norm | Wanted::InputNorm(_) | Wanted::PostAttentionNorm(_));
+    let is_norm = !tensor.wanted.is_matrix() && !matches!(tensor.wanted, Wanted::Bias(..));
     let value = |place| {
         let noise = noise(seed, place);
         if is_norm { 1.0 + 0.3 * noise } else { 0.2 * noise }
@@ -147,9 +151,9 @@ fn random_values(tensor: &ShapedTensor) -> Vec<f32> {
 }
 
 fn random_pair(card: &Arc<Card>, quantization: Quantization) -> (Llama, CudaLlama) {
-    let read = &mut |tensor: &ShapedTensor| Ok(Some(random_values(tensor)));
+    let read = &mut |tensor: &ShapedTensor| Ok(Some(random_values(tensor).into()));
     let cpu = assemble(random_config(), quantization, read).unwrap();
-    let read = &mut |tensor: &ShapedTensor| Ok(Some(random_values(tensor)));
+    let read = &mut |tensor: &ShapedTensor| Ok(Some(random_values(tensor).into()));
     (cpu, CudaLlama::assemble(card, random_config(), quantization, read).unwrap())
 }
 
@@ -374,7 +378,7 @@ fn merged_weights_answer_as_unmerged_ones() {
                 }
             }
         }
-        Ok(Some(values))
+        Ok(Some(values.into()))
     };
     let merged = CudaLlama::assemble(&card, config, Quantization::AsStored, read).unwrap();
     let row = &token_rows(1, 1)[0];
@@ -497,7 +501,7 @@ fn two_cards_find_the_gradient_of_one() {
     }
     let load = |cards: &[usize]| {
         Replicas::load(cards, |card| {
-            let read = &mut |tensor: &ShapedTensor| Ok(Some(random_values(tensor)));
+            let read = &mut |tensor: &ShapedTensor| Ok(Some(random_values(tensor).into()));
             CudaLlama::assemble(card, random_config(), Quantization::Nf4, read)
         })
         .unwrap()

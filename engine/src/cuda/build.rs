@@ -6,13 +6,14 @@ use crate::base::{ReadTensor, ShapedTensor, Wanted};
 use crate::cuda::attention::HEAD_DIMS;
 use crate::cuda::buffer::Buffer;
 use crate::cuda::card::Card;
-use crate::cuda::llama::{CudaLayer, CudaLlama, KeepExpanded, Table};
+use crate::cuda::llama::{CudaHeadNorms, CudaLayer, CudaLlama, KeepExpanded, Table};
 use crate::cuda::matrix::{Kind, Matrix, rounded};
 use crate::cuda::weights::{CudaGroup, CudaNf4, Held};
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
 use crate::model::rope::Rope;
 use crate::network::linear_weights;
+use crate::weights::model_files::TensorValues;
 use crate::weights::nf4::Nf4;
 use domain::dataset::mix;
 use domain::spec::{Quantization, TargetModule};
@@ -24,7 +25,7 @@ const SHARE_FOR_WEIGHTS: f64 = 0.6;
 
 /// A tensor's values, row-major.
 pub enum Values {
-    Host(Vec<f32>),
+    Host(TensorValues),
     /// bf16
     Card(Matrix),
 }
@@ -34,7 +35,7 @@ pub type Source<'a> = &'a mut dyn FnMut(Wanted, usize, usize) -> Result<Option<V
 
 impl CudaLlama {
     /// From wherever `read` finds the tensors. Weights are quantised on the CPU, so that both devices hold the same
-    /// codes.
+    /// codes; those that were quantised before stay as they are.
     pub fn assemble(
         card: &Arc<Card>,
         config: LlamaConfig,
@@ -53,8 +54,8 @@ impl CudaLlama {
         let mut drawn = 0u64;
         let of = card.clone();
         Self::build(card, config, quantization, &mut |wanted, rows, columns| {
-            if matches!(wanted, Wanted::Norm | Wanted::InputNorm(_) | Wanted::PostAttentionNorm(_)) {
-                return Ok(Some(Values::Host(vec![1.0; rows * columns])));
+            if !wanted.is_matrix() {
+                return Ok(Some(Values::Host(vec![1.0; rows * columns].into())));
             }
             drawn += 1;
             let deviation = 1.0 / (columns as f32).sqrt();
@@ -89,7 +90,7 @@ impl CudaLlama {
                 }
             },
         };
-        let final_norm = norm(card, hidden, Wanted::Norm, source)?;
+        let final_norm = vector(card, &config, Wanted::Norm, source)?;
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for index in 0..config.num_hidden_layers {
             let mut built = Vec::with_capacity(GROUPS.len());
@@ -97,11 +98,16 @@ impl CudaLlama {
                 built.push(group(card, &config, quantization, index, modules, source)?);
             }
             let groups = built.try_into().map_err(|_| EngineError::invalid("a layer has four groups of linears"))?;
-            layers.push(CudaLayer {
-                input_norm: norm(card, hidden, Wanted::InputNorm(index), source)?,
-                post_attention_norm: norm(card, hidden, Wanted::PostAttentionNorm(index), source)?,
-                groups,
-            });
+            let mut vector = |wanted| vector(card, &config, wanted, source);
+            let (input_norm, post_attention_norm) =
+                (vector(Wanted::InputNorm(index))?, vector(Wanted::PostAttentionNorm(index))?);
+            let head_norms = if config.family.has_query_key_norm() {
+                let (query, key) = (vector(Wanted::QueryNorm(index))?, vector(Wanted::KeyNorm(index))?);
+                Some(CudaHeadNorms { query, key })
+            } else {
+                None
+            };
+            layers.push(CudaLayer { input_norm, post_attention_norm, groups, head_norms });
         }
         let positions = config.max_position_embeddings;
         let rope = Rope::new(&config);
@@ -183,7 +189,7 @@ fn table(
             return Ok(Some(Table::Host(host)));
         }
         Values::Card(values) => return Ok(Some(Table::Card(values))),
-        Values::Host(values) => values,
+        Values::Host(values) => values.into_f32(),
     };
     if on_host {
         let host = Buffer::in_host_memory(card, 2 * rows * columns)?;
@@ -193,9 +199,11 @@ fn table(
     Ok(Some(Table::Card(Matrix::of(card, Kind::Bf16, rows, columns, &values)?)))
 }
 
-fn norm(card: &Arc<Card>, hidden: usize, wanted: Wanted, source: Source) -> Result<Matrix, EngineError> {
-    match source(wanted, 1, hidden)?.ok_or_else(|| missing(wanted))? {
-        Values::Host(values) => Matrix::of(card, Kind::Bf16, 1, hidden, &values),
+/// A norm or a bias.
+fn vector(card: &Arc<Card>, config: &LlamaConfig, wanted: Wanted, source: Source) -> Result<Matrix, EngineError> {
+    let (rows, columns) = wanted.shape(config);
+    match source(wanted, rows, columns)?.ok_or_else(|| missing(wanted))? {
+        Values::Host(values) => Matrix::of(card, Kind::Bf16, rows, columns, &values.into_f32()),
         Values::Card(values) => Ok(values),
     }
 }
@@ -220,12 +228,23 @@ fn group(
     let double = quantization == Quantization::Nf4DoubleQuant;
     let mut linears = Vec::with_capacity(modules.len());
     let mut joined = None;
+    let mut bias = None;
     for (module, own) in &parts {
         let wanted = Wanted::Projection(layer, *module);
         let values = source(wanted, own.len(), in_features)?.ok_or_else(|| missing(wanted))?;
+        if config.family.has_attention_bias() && module.is_query_key_or_value() {
+            let all = match &bias {
+                Some(all) => all,
+                None => bias.insert(Matrix::new(card, Kind::Bf16, 1, first)?),
+            };
+            all.narrow_columns(own.clone()).copy_from(&vector(card, config, Wanted::Bias(layer, *module), source)?)?;
+        }
         if quantization != Quantization::AsStored {
             linears.push(match values {
-                Values::Host(values) => CudaNf4::of(card, &Nf4::quantize(&values, own.len(), in_features, double))?,
+                Values::Host(TensorValues::Nf4(codes)) => CudaNf4::of(card, &codes)?,
+                Values::Host(TensorValues::F32(values)) => {
+                    CudaNf4::of(card, &Nf4::quantize(&values, own.len(), in_features, double))?
+                }
                 Values::Card(values) => CudaNf4::quantize(&values, double)?,
             });
             continue;
@@ -236,10 +255,10 @@ fn group(
         };
         let place = all.narrow_rows(own.clone());
         match values {
-            Values::Host(values) => place.write(&values)?,
+            Values::Host(values) => place.write(&values.into_f32())?,
             Values::Card(values) => place.copy_from(&values)?,
         }
     }
     let held = joined.map_or(Held::Nf4(linears), Held::Bf16);
-    Ok(CudaGroup { parts, in_features, held })
+    Ok(CudaGroup { parts, in_features, held, bias })
 }

@@ -35,6 +35,8 @@ pub(super) struct LayerPass<'a> {
 pub(super) struct Saved {
     /// [norm(x) | z], (T, d + width)
     attention_in: Matrix,
+    /// q and k before the norms of their heads, where there are such: (T, q + kv).
+    before_head_norms: Option<Matrix>,
     /// After rotation, (T, q + 2 kv).
     pub qkv: Matrix,
     /// (T, q), and (T, heads).
@@ -98,6 +100,17 @@ impl LayerPass<'_> {
         rms_norm(x, &layer.input_norm, &self.x_of(ATTENTION_IN, &attention_in), eps)?;
         let qkv = self.matrix(tokens, query_width + 2 * key_value_width)?;
         self.linear(ATTENTION_IN, &attention_in, None, &qkv)?;
+        let mut before_head_norms = None;
+        if let Some(norms) = &layer.head_norms {
+            let width = query_width + key_value_width;
+            let before = self.matrix(tokens, width)?;
+            before.copy_from(&qkv.narrow_columns(0..width))?;
+            for (weight, columns) in norms.parts(query_width, width) {
+                let (from, to) = (before.narrow_columns(columns.clone()), qkv.narrow_columns(columns));
+                rms_norm(&from, weight, &to, eps)?;
+            }
+            before_head_norms = Some(before);
+        }
         // q and k lie side by side, so one kernel turns the heads of both.
         let heads = (config.num_attention_heads + config.num_key_value_heads) as i32;
         let half = (config.head_dim / 2) as i32;
@@ -139,7 +152,10 @@ impl LayerPass<'_> {
         let y = self.matrix(output_rows, config.hidden_size)?;
         self.linear(MLP_OUT, &mlp_out, Some(&h), &y)?;
 
-        Ok((y, Saved { attention_in, qkv, o, log_sum_exp, attention_out, h, mlp_in, gate_up, mlp_out }))
+        Ok((
+            y,
+            Saved { attention_in, before_head_norms, qkv, o, log_sum_exp, attention_out, h, mlp_in, gate_up, mlp_out },
+        ))
     }
 
     /// dy (R, d) → dx (T, d), or nothing in the first layer; the adapter's gradient goes where `into` says.
@@ -192,6 +208,12 @@ impl LayerPass<'_> {
             ],
         )?;
         drop((d_o, d_keys_values));
+        if let (Some(norms), Some(before)) = (&layer.head_norms, &saved.before_head_norms) {
+            for (weight, columns) in norms.parts(config.query_width(), before.columns) {
+                let (x, d) = (before.narrow_columns(columns.clone()), d_qkv.narrow_columns(columns));
+                rms_norm_backward(None, &d, &x, weight, &d, eps)?;
+            }
+        }
 
         let d_normed = self.linear_backward(ATTENTION_IN, &saved.attention_in, &d_qkv, into)?;
         if self.index == 0 {
@@ -234,8 +256,12 @@ impl LayerPass<'_> {
         let weight = self.expanded.weight(own, self.index, group, self.adapter)?;
         let product = Product::transposed(input, &weight, y);
         match residual {
-            Some(residual) => product.plus(residual).run(),
-            None => product.run(),
+            Some(residual) => product.plus(residual).run()?,
+            None => product.run()?,
+        }
+        match &own.bias {
+            Some(bias) => add_to_rows(y, bias),
+            None => Ok(()),
         }
     }
 
@@ -344,16 +370,16 @@ fn threads_for(columns: usize) -> usize {
     (columns / 8).next_multiple_of(32).clamp(32, 512)
 }
 
-/// y = weight ∘ x / rms(x), row by row.
+/// y = weight ∘ x / rms(x), row by row; where the weight is shorter than a row, head by head of its length.
 pub(super) fn rms_norm(x: &Matrix, weight: &Matrix, y: &Matrix, eps: f32) -> Result<(), EngineError> {
     x.card().launch(
         "rms_norm",
-        Launch::rows(x.rows, threads_for(x.columns)),
-        &[&x, &weight, &y, &(x.columns as i32), &x.stride, &y.stride, &eps],
+        heads_of_rows(x, weight),
+        &[&x, &weight, &y, &(weight.columns as i32), &x.stride, &y.stride, &eps],
     )
 }
 
-/// dx = above + the gradient of [`rms_norm`] with respect to x.
+/// dx = above + the gradient of [`rms_norm`] with respect to x. dx may be dy.
 pub(super) fn rms_norm_backward(
     above: Option<&Matrix>,
     dy: &Matrix,
@@ -365,9 +391,20 @@ pub(super) fn rms_norm_backward(
     let (address, stride) = above.map_or((0, 0), |above| (above.address(), above.stride));
     x.card().launch(
         "rms_norm_backward",
-        Launch::rows(x.rows, threads_for(x.columns)),
-        &[&address, &dy, &x, &weight, &dx, &(x.columns as i32), &stride, &dy.stride, &x.stride, &dx.stride, &eps],
+        heads_of_rows(x, weight),
+        &[&address, &dy, &x, &weight, &dx, &(weight.columns as i32), &stride, &dy.stride, &x.stride, &dx.stride, &eps],
     )
+}
+
+/// A block for every stretch of a row that is as long as the weight.
+fn heads_of_rows(x: &Matrix, weight: &Matrix) -> Launch {
+    Launch { grid: (x.rows, x.columns / weight.columns), threads: threads_for(weight.columns), shared_bytes: 0 }
+}
+
+/// y += the one row of `row`, to every row.
+pub(super) fn add_to_rows(y: &Matrix, row: &Matrix) -> Result<(), EngineError> {
+    let launch = Launch::rows(y.rows, threads_for(y.columns));
+    y.card().launch("add_to_rows", launch, &[&y, &row, &(y.columns as i32), &y.stride])
 }
 
 /// [gate | up] (R, 2f) → silu(gate) ∘ up (R, f)

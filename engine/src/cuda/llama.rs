@@ -15,6 +15,7 @@ use crate::model::plan::Plan;
 use crate::text::batch::LossEntry;
 use domain::dataset::mix;
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Share of the free memory that dequantised weights may take: activations, gradients and other users need the rest.
@@ -61,6 +62,20 @@ pub(super) struct CudaLayer {
     pub post_attention_norm: Matrix,
     /// q, k, v · o · gate, up · down
     pub groups: [CudaGroup; 4],
+    pub head_norms: Option<CudaHeadNorms>,
+}
+
+/// See `model::llama::HeadNorms`.
+pub(super) struct CudaHeadNorms {
+    pub query: Matrix,
+    pub key: Matrix,
+}
+
+impl CudaHeadNorms {
+    /// Each with the columns of [q | k] that it norms: q's end where k's begin.
+    pub fn parts(&self, query_width: usize, width: usize) -> [(&Matrix, Range<usize>); 2] {
+        [(&self.query, 0..query_width), (&self.key, query_width..width)]
+    }
 }
 
 /// What is computed in one pass; see `model::llama::Pass`.
@@ -321,10 +336,13 @@ impl CudaLlama {
     /// the backward of one layer works in, and a piece of the logits.
     fn bytes_to_keep(&self, tokens: usize) -> usize {
         let config = &self.config;
+        let twice =
+            if config.family.has_query_key_norm() { config.query_width() + config.key_value_width() } else { 0 };
         let per_layer = 6 * config.hidden_size
             + 3 * config.query_width()
             + 2 * config.key_value_width()
-            + 3 * config.intermediate_size;
+            + 3 * config.intermediate_size
+            + twice;
         2 * tokens * per_layer * (config.num_hidden_layers + 3) + loss::piece_bytes(config.vocab_size)
     }
 

@@ -159,7 +159,7 @@ mod tests {
     const ALL: [Quantization; 3] = [Quantization::AsStored, Quantization::Nf4, Quantization::Nf4DoubleQuant];
 
     fn assemble(card: &Arc<Card>, tensors: &HashMap<String, Vec<f32>>, quantization: Quantization) -> CudaLlama {
-        let read = &mut |tensor: &ShapedTensor| Ok(tensors.get(&tensor_name(tensor.wanted)).cloned());
+        let read = &mut |tensor: &ShapedTensor| Ok(tensors.get(&tensor_name(tensor.wanted)).cloned().map(Into::into));
         CudaLlama::assemble(card, tiny(), quantization, read).unwrap()
     }
 

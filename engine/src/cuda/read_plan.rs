@@ -1,6 +1,6 @@
 //! Which bytes of a checkpoint are read, in which order, and what becomes of them on the way to a card.
 
-use crate::adapter::lora::{GROUPS, module_shape};
+use crate::adapter::lora::GROUPS;
 use crate::base::Wanted;
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
@@ -27,17 +27,21 @@ pub(super) struct Pace {
 pub(super) const PACE: Pace = Pace { piece_bytes: 32 << 20, ahead_bytes: 512 << 20 };
 
 /// The tensors in the order in which `CudaLlama::build` asks for them, which is checked while it asks.
-fn build_order(config: &LlamaConfig) -> impl Iterator<Item = (Wanted, usize, usize)> {
-    let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);
-    let whole = [(Wanted::Embedding, vocabulary), (Wanted::Head, vocabulary), (Wanted::Norm, 1)];
+fn build_order(config: &LlamaConfig) -> impl Iterator<Item = Wanted> {
+    let family = config.family;
     let layers = (0..config.num_hidden_layers).flat_map(move |layer| {
-        let linears = GROUPS.into_iter().flatten().map(move |&module| {
-            let (rows, columns) = module_shape(config, module);
-            (Wanted::Projection(layer, module), rows, columns)
+        let linears = GROUPS.into_iter().flatten().flat_map(move |&module| {
+            let bias = family.has_attention_bias() && module.is_query_key_or_value();
+            [Wanted::Projection(layer, module)].into_iter().chain(bias.then_some(Wanted::Bias(layer, module)))
         });
-        linears.chain([Wanted::InputNorm(layer), Wanted::PostAttentionNorm(layer)].map(|norm| (norm, 1, hidden)))
+        let head_norms = if family.has_query_key_norm() {
+            vec![Wanted::QueryNorm(layer), Wanted::KeyNorm(layer)]
+        } else {
+            Vec::new()
+        };
+        linears.chain([Wanted::InputNorm(layer), Wanted::PostAttentionNorm(layer)]).chain(head_norms)
     });
-    whole.map(|(wanted, rows)| (wanted, rows, hidden)).into_iter().chain(layers)
+    [Wanted::Embedding, Wanted::Head, Wanted::Norm].into_iter().chain(layers)
 }
 
 /// What is read, in which order, from where.
@@ -83,17 +87,13 @@ pub(super) struct Piece {
 impl ReadPlan {
     /// Finds every tensor and checks its shape and type before anything is read.
     pub fn new(shards: &Shards, config: &LlamaConfig, pace: Pace) -> Result<Self, EngineError> {
-        if let Some(name) = shards.tensors().find(|name| name.ends_with("_proj.bias")) {
-            return Err(EngineError::bad_file(
-                shards.folder(),
-                format!("has biases (\"{name}\"), which a Llama has not"),
-            ));
-        }
         let mut plan = Self { tensors: Vec::new(), files: Vec::new(), pace, pieces: 0, buffer_bytes: 0, bytes: 0 };
         let mut files: BTreeMap<Arc<Path>, usize> = BTreeMap::new();
         let mut begins = 0;
-        for (wanted, rows, columns) in build_order(config) {
-            let stored = plan.find(shards, &mut files, wanted, rows, columns)?;
+        for wanted in build_order(config) {
+            let (rows, columns) = wanted.shape(config);
+            let tied = wanted == Wanted::Head && config.tie_word_embeddings;
+            let stored = if tied { None } else { plan.find(shards, &mut files, wanted, (rows, columns))? };
             let length = stored.as_ref().map_or(0, |stored| stored.length);
             let ends = begins + if stored.is_some() { 2 * (rows * columns) as u64 } else { 0 };
             plan.tensors.push(Planned { wanted, rows, columns, stored, first_piece: plan.pieces, begins, ends });
@@ -110,8 +110,7 @@ impl ReadPlan {
         shards: &Shards,
         files: &mut BTreeMap<Arc<Path>, usize>,
         wanted: Wanted,
-        rows: usize,
-        columns: usize,
+        (rows, columns): (usize, usize),
     ) -> Result<Option<Stored>, EngineError> {
         let name = tensor_name(wanted);
         let Some(place) = shards.place(&name) else {
@@ -120,8 +119,7 @@ impl ReadPlan {
             }
             return Err(EngineError::bad_file(shards.folder(), format!("lacks the tensor \"{name}\"")));
         };
-        let is_norm = matches!(wanted, Wanted::Norm | Wanted::InputNorm(_) | Wanted::PostAttentionNorm(_));
-        let shape = if is_norm { vec![columns] } else { vec![rows, columns] };
+        let shape = if wanted.is_matrix() { vec![rows, columns] } else { vec![columns] };
         if place.shape != shape {
             let reason = format!("tensor \"{name}\" is {:?}; {shape:?} was expected", place.shape);
             return Err(EngineError::bad_file(&place.path, reason));
@@ -189,12 +187,14 @@ pub(super) fn round_in_place(bytes: &mut [u8], dtype: Dtype) -> usize {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::model::config::Family;
     use domain::dataset::mix;
     use safetensors::tensor::TensorView;
     use std::collections::HashMap;
 
     pub fn tiny() -> LlamaConfig {
         LlamaConfig {
+            family: Family::Llama,
             vocab_size: 512,
             hidden_size: 64,
             intermediate_size: 128,
@@ -204,7 +204,9 @@ pub(super) mod tests {
             head_dim: 16,
             rms_norm_eps: 1e-5,
             rope_theta: 10_000.0,
+            rope_scaling: None,
             max_position_embeddings: 128,
+            tie_word_embeddings: false,
         }
     }
 
@@ -213,7 +215,8 @@ pub(super) mod tests {
         let config = tiny();
         let mut shards = [Vec::new(), Vec::new()];
         let mut expected = HashMap::new();
-        for (index, (wanted, rows, columns)) in build_order(&config).enumerate() {
+        for (index, wanted) in build_order(&config).enumerate() {
+            let (rows, columns) = wanted.shape(&config);
             if tied && wanted == Wanted::Head {
                 continue;
             }

@@ -16,7 +16,7 @@ use crate::cuda::matrix::{Kind, Matrix};
 use crate::cuda::weights::CudaNf4;
 use crate::kernels::Matrix as HostMatrix;
 use crate::model::attention::{self, AttentionGradient, AttentionInput};
-use crate::model::config::LlamaConfig;
+use crate::model::config::{Family, LlamaConfig};
 use crate::model::plan::Plan;
 use crate::model::rope::{Direction, Rope};
 use crate::model::{mlp, norm};
@@ -216,6 +216,7 @@ fn rotary_positions_there_and_back() {
 
 fn attention_config(heads: usize, key_value_heads: usize, head_dim: usize) -> LlamaConfig {
     LlamaConfig {
+        family: Family::Llama,
         vocab_size: 512,
         hidden_size: heads * head_dim,
         intermediate_size: 64,
@@ -225,7 +226,9 @@ fn attention_config(heads: usize, key_value_heads: usize, head_dim: usize) -> Ll
         head_dim,
         rms_norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        rope_scaling: None,
         max_position_embeddings: 512,
+        tie_word_embeddings: false,
     }
 }
 

@@ -21,6 +21,8 @@ pub struct CudaGroup {
     pub parts: Vec<(TargetModule, Range<usize>)>,
     pub in_features: usize,
     pub held: Held,
+    /// (1, out)
+    pub bias: Option<Matrix>,
 }
 
 /// How frozen weights are held.

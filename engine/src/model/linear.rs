@@ -1,6 +1,7 @@
 //! Frozen linear layers that read the same input, with their LoRA.
 //!
-//! y = x Wᵀ + s · (x Aᵀ) Bᵀ,  s = alpha / r.  W (out, in) is frozen; A (r, in) and B (out, r) are trained.
+//! y = x Wᵀ + b + s · (x Aᵀ) Bᵀ,  s = alpha / r.  W (out, in) and b, which few models have, are frozen; A (r, in) and
+//! B (out, r) are trained.
 //!
 //! Layers that read the same input (q, k, v; gate, up) are held as one group: their weights stand one below the other,
 //! so that one product serves all of them. Their A matrices stand one below the other too.
@@ -49,6 +50,8 @@ pub struct LinearGroup {
     /// Each layer with its rows of the weight, in order.
     pub parts: Vec<(TargetModule, Range<usize>)>,
     pub in_features: usize,
+    /// (1, out). It moves no gradient: backward does not know of it.
+    pub bias: Option<Tensor>,
 }
 
 /// The LoRA of a group.
@@ -167,6 +170,9 @@ impl LinearGroup {
         let columns = self.columns(&layers);
         let weight = self.weight.matrix()?.narrow(0, columns.start, columns.len())?;
         gemm(y, x, &weight.t()?, 1.0, accumulate)?;
+        if let Some(bias) = &self.bias {
+            add_to_rows(y, &bias.narrow(1, columns.start, columns.len())?)?;
+        }
         let Some(lora) = lora else { return Ok(None) };
 
         let rows = lora.a_rows(&layers);
@@ -263,6 +269,18 @@ fn narrow_rows(tensor: &Tensor, rows: &Range<usize>) -> Result<Tensor, EngineErr
 
 fn narrow_columns(tensor: &Tensor, columns: &Range<usize>) -> Result<Tensor, EngineError> {
     Ok(tensor.narrow(1, columns.start, columns.len())?)
+}
+
+/// Every row of `to` += the one row of `from`.
+fn add_to_rows(to: &Tensor, from: &Tensor) -> Result<(), EngineError> {
+    let (rows, width) = to.dims2()?;
+    let from = Matrix::of(from)?;
+    let from = from.view().row(0);
+    edit(to, |to, layout| {
+        for to in to.chunks_mut(layout.stride()[0]).take(rows) {
+            to[..width].iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        }
+    })
 }
 
 /// to += from

@@ -21,6 +21,13 @@ pub struct Layer {
     pub post_attention_norm: Tensor,
     /// q, k, v · o · gate, up · down
     pub groups: [LinearGroup; 4],
+    pub head_norms: Option<HeadNorms>,
+}
+
+/// The norms of Qwen3, which every head of q and of k goes through before it is turned: (1, head_dim) each.
+pub struct HeadNorms {
+    pub query: Tensor,
+    pub key: Tensor,
 }
 
 /// A frozen Llama.
@@ -73,6 +80,8 @@ pub struct ActivationBudget(pub usize);
 struct LayerSaved {
     /// Layers of the first group with what they saved: q, k, v together, or k, v apart from q.
     projections: Projections,
+    /// q and k before the norms of their heads, where there are such.
+    before_head_norms: Option<(Tensor, Tensor)>,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -141,6 +150,12 @@ impl Layer {
         };
         let mut k = keys_values.narrow(1, 0, key_value_width)?;
         let mut v = keys_values.narrow(1, key_value_width, key_value_width)?;
+        let mut before_head_norms = None;
+        if let Some(norms) = &self.head_norms {
+            before_head_norms = Some((q.copy()?, k.copy()?));
+            norm::normalise_heads(&q, &norms.query, config.rms_norm_eps)?;
+            norm::normalise_heads(&k, &norms.key, config.rms_norm_eps)?;
+        }
         pass.rope.turn(&q, pass.output_positions.unwrap_or(&pass.plan.positions), Direction::Forward)?;
         pass.rope.turn(&k, &pass.plan.positions, Direction::Forward)?;
         if let Some((cached_k, cached_v)) = pass.cache {
@@ -164,6 +179,7 @@ impl Layer {
 
         let saved = LayerSaved {
             projections,
+            before_head_norms,
             q,
             k,
             v,
@@ -231,6 +247,10 @@ impl Layer {
         attention::backward(config, &input, &saved.attention, &d_o, &gradients)?;
         pass.rope.turn(&dq, pass.output_positions.unwrap_or(&pass.plan.positions), Direction::Backward)?;
         pass.rope.turn(&dk, &pass.plan.positions, Direction::Backward)?;
+        if let (Some(norms), Some((q, k))) = (&self.head_norms, &saved.before_head_norms) {
+            norm::normalise_heads_backward(&dq, q, &norms.query, config.rms_norm_eps)?;
+            norm::normalise_heads_backward(&dk, k, &norms.key, config.rms_norm_eps)?;
+        }
 
         let d_normed = if needs_dx { Some(empty(tokens, config.hidden_size)?) } else { None };
         let target = LinearGradient { dx: d_normed.as_ref(), lora: into(0) };
@@ -367,10 +387,13 @@ impl Llama {
     /// Bytes of activations that a training pass over so many tokens keeps for its backward pass.
     pub fn activation_bytes(&self, tokens: usize) -> usize {
         let config = &self.config;
+        let twice =
+            if config.family.has_query_key_norm() { config.query_width() + config.key_value_width() } else { 0 };
         let per_layer = 5 * config.hidden_size
             + 2 * config.query_width()
             + 2 * config.key_value_width()
-            + 3 * config.intermediate_size;
+            + 3 * config.intermediate_size
+            + twice;
         tokens * per_layer * config.num_hidden_layers * size_of::<f32>()
     }
 

@@ -4,6 +4,7 @@ use crate::error::EngineError;
 use crate::kernels::math::{dot, for_each_rows};
 use crate::kernels::{Matrix, edit, empty};
 use candle_core::Tensor;
+use rayon::prelude::*;
 
 /// y = w ∘ x / rms(x), rms(x) = sqrt(mean(x²) + eps), row by row.
 ///
@@ -48,6 +49,51 @@ pub fn backward_add(dx: &Tensor, dy: &Tensor, x: &Tensor, weight: &Tensor, eps: 
                 let pull = s * s * s * dot(&g, x) / width as f32;
                 for ((dx, g), x) in dx.iter_mut().zip(&g).zip(x) {
                     *dx += s * g - pull * x;
+                }
+            }
+        });
+    })
+}
+
+/// [`forward`] on every head of x (T, heads · head_dim) by itself, in place; w (1, head_dim) is shared by the heads.
+pub fn normalise_heads(x: &Tensor, weight: &Tensor, eps: f32) -> Result<(), EngineError> {
+    let (rows, width) = x.dims2()?;
+    let head_dim = weight.dim(1)?;
+    let weight = Matrix::of(weight)?;
+    let weight = weight.view().row(0);
+    edit(x, |x, layout| {
+        let stride = layout.stride()[0];
+        // The view's last row may end before a whole stride does.
+        x.par_chunks_mut(stride).take(rows).with_min_len(64).for_each(|row| {
+            for head in row[..width].chunks_exact_mut(head_dim) {
+                let inverse_rms = 1.0 / (dot(head, head) / head_dim as f32 + eps).sqrt();
+                for (x, w) in head.iter_mut().zip(weight) {
+                    *x = w * (*x * inverse_rms);
+                }
+            }
+        });
+    })
+}
+
+/// The gradient of [`normalise_heads`] with respect to its input: dy (T, heads · head_dim) becomes dx in place. x is
+/// what went in. The formula is that of [`backward_add`].
+pub fn normalise_heads_backward(dy: &Tensor, x: &Tensor, weight: &Tensor, eps: f32) -> Result<(), EngineError> {
+    let (rows, width) = dy.dims2()?;
+    let head_dim = weight.dim(1)?;
+    let (x, weight) = (Matrix::of(x)?, Matrix::of(weight)?);
+    let (x, weight) = (x.view(), weight.view().row(0));
+    edit(dy, |dy, layout| {
+        let stride = layout.stride()[0];
+        dy.par_chunks_mut(stride).take(rows).enumerate().with_min_len(64).for_each(|(row, dy)| {
+            let heads = dy[..width].chunks_exact_mut(head_dim).zip(x.row(row).chunks_exact(head_dim));
+            for (d, x) in heads {
+                let s = 1.0 / (dot(x, x) / head_dim as f32 + eps).sqrt();
+                for (d, w) in d.iter_mut().zip(weight) {
+                    *d *= w;
+                }
+                let pull = s * s * s * dot(d, x) / head_dim as f32;
+                for (d, x) in d.iter_mut().zip(x) {
+                    *d = s * *d - pull * x;
                 }
             }
         });

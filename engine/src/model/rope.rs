@@ -3,9 +3,10 @@
 use crate::error::EngineError;
 use crate::kernels::edit;
 use crate::kernels::math::vectorised;
-use crate::model::config::LlamaConfig;
+use crate::model::config::{LlamaConfig, RopeScaling};
 use candle_core::Tensor;
 use rayon::prelude::*;
+use std::f32::consts::TAU;
 
 /// Cosines and sines for every position of a context.
 pub struct Rope {
@@ -13,6 +14,44 @@ pub struct Rope {
     /// (positions, half)
     cosines: Vec<f32>,
     sines: Vec<f32>,
+}
+
+/// By what a position turns each pair of a head, in radians: theta^(-2 i / head_dim), scaled. In f32, as transformers
+/// computes it: the reference numbers come from there.
+fn frequencies(config: &LlamaConfig) -> Vec<f32> {
+    let plain = |pair: usize| 1.0 / config.rope_theta.powf(2.0 * pair as f32 / config.head_dim as f32);
+    let scaled = |pair: usize| {
+        let frequency = plain(pair);
+        match &config.rope_scaling {
+            None => frequency,
+            Some(RopeScaling::Linear { factor }) => frequency / factor,
+            Some(RopeScaling::Factors(factors)) => frequency / factors.get(pair).copied().unwrap_or(1.0),
+            Some(RopeScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_position_embeddings,
+            }) => {
+                // How often the pair turns within the original context: seldom, it is slowed down; often, it is left.
+                let turns = *original_max_position_embeddings as f32 * frequency / TAU;
+                if turns < *low_freq_factor {
+                    frequency / factor
+                } else if turns > *high_freq_factor {
+                    frequency
+                } else {
+                    let smooth = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                    (1.0 - smooth) * frequency / factor + smooth * frequency
+                }
+            }
+        }
+    };
+    (0..config.head_dim / 2).map(scaled).collect()
+}
+
+/// What each plain frequency is divided by: how a GGUF file holds Llama 3.1's scaling.
+pub fn frequency_factors(config: &LlamaConfig) -> Vec<f32> {
+    let unscaled = LlamaConfig { rope_scaling: None, ..config.clone() };
+    frequencies(&unscaled).iter().zip(frequencies(config)).map(|(plain, scaled)| plain / scaled).collect()
 }
 
 /// Which way to turn.
@@ -27,13 +66,12 @@ impl Rope {
     pub fn new(config: &LlamaConfig) -> Self {
         let half = config.head_dim / 2;
         let positions = config.max_position_embeddings;
+        let frequencies = frequencies(config);
         let mut cosines = Vec::with_capacity(positions * half);
         let mut sines = Vec::with_capacity(positions * half);
         for position in 0..positions {
-            for pair in 0..half {
-                // In f32, as Transformers computes it: the reference numbers come from there.
-                let inverse_frequency = 1.0 / config.rope_theta.powf(2.0 * pair as f32 / config.head_dim as f32);
-                let angle = position as f32 * inverse_frequency;
+            for frequency in &frequencies {
+                let angle = position as f32 * frequency;
                 cosines.push(angle.cos());
                 sines.push(angle.sin());
             }

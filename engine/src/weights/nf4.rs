@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 /// Values that share a scale.
 pub const BLOCK: usize = 64;
 /// Scales that share a scale, with double quantisation.
-const NESTED_BLOCK: usize = 256;
+pub const NESTED_BLOCK: usize = 256;
 /// Blocks that one thread takes at a time.
 const BLOCKS_PER_PIECE: usize = 256;
 

@@ -2,6 +2,7 @@
 
 use crate::error::EngineError;
 use half::{bf16, f16};
+use rayon::prelude::*;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use std::collections::HashMap;
@@ -94,15 +95,8 @@ impl SafetensorsFile {
     /// Reads an F32, F16 or BF16 tensor as f32, row-major.
     pub fn tensor_f32(&self, name: &str) -> Result<Vec<f32>, EngineError> {
         let info = self.info(name)?;
-        let dtype = info.dtype;
-        if ![Dtype::F32, Dtype::F16, Dtype::BF16].contains(&dtype) {
-            return Err(self.bad(format!("tensor \"{name}\" is stored as {dtype:?}; F32, F16 and BF16 can be read")));
-        }
-        let bytes = self.read(info)?;
-        Ok(match dtype {
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
-            Dtype::BF16 => bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
-            _ => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        values_of(info.dtype, &self.read(info)?).ok_or_else(|| {
+            self.bad(format!("tensor \"{name}\" is stored as {:?}; F32, F16 and BF16 can be read", info.dtype))
         })
     }
 
@@ -157,6 +151,16 @@ impl SafetensorsFile {
             .map_err(|source| EngineError::io(&self.path, source))?;
         Ok(bytes)
     }
+}
+
+/// F32, F16 or BF16 values as f32; `None` for another type.
+pub fn values_of(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    Some(match dtype {
+        Dtype::F32 => bytes.as_chunks().0.par_iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        Dtype::F16 => bytes.as_chunks().0.par_iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+        Dtype::BF16 => bytes.as_chunks().0.par_iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
+        _ => return None,
+    })
 }
 
 /// A tensor to be written: name, shape, values row-major.

@@ -4,24 +4,25 @@
 //! Only headers are read here. Where a tensor's bytes lie is told, so that whoever wants them can read them in the order
 //! and in the pieces that suit.
 
+use crate::base::Wanted;
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
-use crate::weights::hf::HfConfig;
-use crate::weights::safetensors::SafetensorsFile;
+use crate::weights::hf::{CONFIG_FILE, HfConfig, tensor_name};
+use crate::weights::safetensors::{SafetensorsFile, values_of};
+use crate::weights::small_file;
+use rayon::prelude::*;
 use safetensors::Dtype;
 use serde::Deserialize;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
+use std::ops::RangeBounds;
+use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 const INDEX: &str = "model.safetensors.index.json";
 const LONE_FILE: &str = "model.safetensors";
-
-/// Longest index that is read, in bytes: some hundred thousand tensors.
-const MAX_INDEX_BYTES: u64 = 32 << 20;
 
 /// A folder's tensors, and where each lies.
 #[derive(Debug)]
@@ -38,6 +39,17 @@ pub struct TensorPlace {
     pub length_bytes: u64,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
+}
+
+impl TensorPlace {
+    /// All of its bytes. The header's check has held their number against the length of the file.
+    fn read(&self) -> Result<Vec<u8>, EngineError> {
+        let mut bytes = vec![0; self.length_bytes as usize];
+        File::open(&self.path)
+            .and_then(|file| file.read_exact_at(&mut bytes, self.offset_bytes))
+            .map_err(|source| EngineError::io(&self.path, source))?;
+        Ok(bytes)
+    }
 }
 
 impl Shards {
@@ -77,12 +89,49 @@ impl Shards {
         &self.folder
     }
 
-    /// The shape that `config.json` tells, its sizes checked.
+    /// The shape that `config.json` tells, its sizes checked. A model without an output layer of its own uses its
+    /// embedding, whatever the file says.
     pub fn config(&self) -> Result<LlamaConfig, EngineError> {
-        let path = self.folder.join("config.json");
-        let config = HfConfig::read(&path)?.llama();
+        let path = self.folder.join(CONFIG_FILE);
+        let mut config = HfConfig::read(&path)?.llama();
         config.check().map_err(|error| EngineError::bad_file(&path, error.to_string()))?;
+        config.tie_word_embeddings |= self.place(&tensor_name(Wanted::Head)).is_none();
         Ok(config)
+    }
+
+    /// An error about one of the tensors.
+    pub fn bad(&self, name: &str, reason: String) -> EngineError {
+        let path = self.place(name).map_or(self.folder.as_path(), |place| &place.path);
+        EngineError::bad_file(path, format!("tensor \"{name}\" {reason}"))
+    }
+
+    /// An F32, F16 or BF16 tensor of this shape as f32, row-major.
+    pub fn tensor_f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, EngineError> {
+        let place = self.require(name)?;
+        if place.shape != shape {
+            return Err(self.bad(name, format!("is {:?}; {shape:?} was expected", place.shape)));
+        }
+        let bytes = place.read()?;
+        let values = values_of(place.dtype, &bytes)
+            .ok_or_else(|| self.bad(name, format!("is stored as {:?}; F32, F16 and BF16 can be read", place.dtype)))?;
+        if values.par_iter().any(|value| !value.is_finite()) {
+            return Err(self.bad(name, "holds values that are no finite numbers".to_string()));
+        }
+        Ok(values)
+    }
+
+    /// A U8 tensor of so many bytes.
+    pub fn tensor_u8(&self, name: &str, length: impl RangeBounds<usize>) -> Result<Vec<u8>, EngineError> {
+        let place = self.require(name)?;
+        if place.dtype != Dtype::U8 || !length.contains(&(place.length_bytes as usize)) {
+            let reason = format!("is {} bytes stored as {:?}, which does not fit", place.length_bytes, place.dtype);
+            return Err(self.bad(name, reason));
+        }
+        place.read()
+    }
+
+    fn require(&self, name: &str) -> Result<&TensorPlace, EngineError> {
+        self.place(name).ok_or_else(|| EngineError::bad_file(&self.folder, format!("lacks the tensor \"{name}\"")))
     }
 
     fn add(&mut self, path: &Path) -> Result<(), EngineError> {
@@ -136,16 +185,10 @@ struct Index {
 impl Index {
     /// `None` where there is none.
     fn read(path: &Path) -> Result<Option<Self>, EngineError> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(EngineError::io(path, error)),
-        };
-        let mut text = Vec::new();
-        file.take(MAX_INDEX_BYTES + 1).read_to_end(&mut text).map_err(|source| EngineError::io(path, source))?;
-        if text.len() as u64 > MAX_INDEX_BYTES {
-            return Err(EngineError::bad_file(path, format!("is longer than {MAX_INDEX_BYTES} bytes")));
+        if !path.exists() {
+            return Ok(None);
         }
+        let text = small_file(path)?;
         let index: Self = serde_json::from_slice(&text)
             .map_err(|error| EngineError::bad_file(path, format!("is no index of a checkpoint: {error}")))?;
         if index.weight_map.is_empty() {

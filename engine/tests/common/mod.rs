@@ -10,6 +10,7 @@ use domain::spec::{Quantization, TargetModule, TrainSpec};
 use engine::adapter::Lora;
 use engine::base::{ShapedTensor, Wanted, assemble};
 use engine::kernels::Matrix;
+use engine::model::config::Family;
 use engine::model::{Llama, LlamaConfig};
 use engine::text::batch::TokenRow;
 use engine::train::{Example, TrainRequest};
@@ -39,7 +40,7 @@ pub fn embedded_base() -> PathBuf {
 /// The fixtures' tiny Llama.
 pub fn tiny_llama(directory: &Path, quantization: Quantization) -> Llama {
     let (config, tensors) = hf::open(directory).unwrap();
-    let read = &mut |tensor: &ShapedTensor| Ok(tensors.get(&hf_name(tensor.wanted)).cloned());
+    let read = &mut |tensor: &ShapedTensor| Ok(tensors.get(&hf_name(tensor.wanted)).cloned().map(Into::into));
     assemble(config.llama(), quantization, read).unwrap()
 }
 
@@ -50,6 +51,7 @@ pub fn noise(seed: u64, place: usize) -> f32 {
 
 pub fn small_config() -> LlamaConfig {
     LlamaConfig {
+        family: Family::Llama,
         vocab_size: 61,
         hidden_size: 24,
         intermediate_size: 40,
@@ -59,21 +61,28 @@ pub fn small_config() -> LlamaConfig {
         head_dim: 8,
         rms_norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        rope_scaling: None,
         max_position_embeddings: 64,
+        tie_word_embeddings: false,
     }
 }
 
 /// A Llama of random weights. `head_dim` is not hidden / heads, and the head is its own.
 pub fn random_llama(quantization: Quantization) -> Llama {
+    random_model(small_config(), quantization)
+}
+
+/// Random weights in any shape.
+pub fn random_model(config: LlamaConfig, quantization: Quantization) -> Llama {
     let mut drawn = 0;
-    assemble(small_config(), quantization, &mut |tensor: &ShapedTensor| {
+    assemble(config, quantization, &mut |tensor: &ShapedTensor| {
         drawn += 1;
-        let is_norm = matches!(tensor.wanted, Wanted::Norm | Wanted::InputNorm(_) | Wanted::PostAttentionNorm(_));
+        let is_norm = !tensor.wanted.is_matrix() && !matches!(tensor.wanted, Wanted::Bias(..));
         let value = |place| {
             let noise = noise(drawn, place);
             if is_norm { 1.0 + 0.3 * noise } else { 0.35 * noise }
         };
-        Ok(Some((0..tensor.rows * tensor.columns).map(value).collect()))
+        Ok(Some((0..tensor.rows * tensor.columns).map(value).collect::<Vec<f32>>().into()))
     })
     .unwrap()
 }

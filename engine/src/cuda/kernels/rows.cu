@@ -21,12 +21,12 @@ extern "C" __global__ void scatter_rows(const bf16* __restrict__ x, const int* _
     for (int column = 8 * threadIdx.x; column < width; column += 8 * blockDim.x) store8(to + column, load8(from + column));
 }
 
-// y = w * (x / rms(x)), rms(x) = sqrt(mean(x^2) + eps)
+// y = w * (x / rms(x)), rms(x) = sqrt(mean(x^2) + eps). A row may consist of gridDim.y heads, each normed by itself.
 extern "C" __global__ void rms_norm(const bf16* __restrict__ x, const bf16* __restrict__ weight, bf16* __restrict__ y,
                                     int width, int64_t x_stride, int64_t y_stride, float eps) {
     __shared__ float scratch[32];
-    const bf16* from = x + blockIdx.x * x_stride;
-    bf16* to = y + blockIdx.x * y_stride;
+    const bf16* from = x + blockIdx.x * x_stride + blockIdx.y * width;
+    bf16* to = y + blockIdx.x * y_stride + blockIdx.y * width;
     float squares = 0.0f;
     for (int column = 8 * threadIdx.x; column < width; column += 8 * blockDim.x) {
         const Eight in = load8(from + column);
@@ -49,16 +49,17 @@ extern "C" __global__ void rms_norm(const bf16* __restrict__ x, const bf16* __re
 
 // dx = above + the gradient of rms_norm with respect to x. With s = 1 / rms(x) and g = w * dy:
 // y_i = w_i x_i s and ds/dx_j = -s^3 x_j / d, so dx_j = s g_j - s^3 x_j (g . x) / d.
-// `above`, the gradient that reaches x past the norm, may be dx itself, or null where there is none.
-extern "C" __global__ void rms_norm_backward(const bf16* above, const bf16* __restrict__ dy,
+// `above`, the gradient that reaches x past the norm, may be dx itself, or null where there is none; dy may be dx, too.
+extern "C" __global__ void rms_norm_backward(const bf16* above, const bf16* dy,
                                              const bf16* __restrict__ x, const bf16* __restrict__ weight, bf16* dx,
                                              int width, int64_t above_stride, int64_t dy_stride, int64_t x_stride,
                                              int64_t dx_stride, float eps) {
     __shared__ float scratch[32];
-    if (above) above += blockIdx.x * above_stride;
-    dy += blockIdx.x * dy_stride;
-    x += blockIdx.x * x_stride;
-    dx += blockIdx.x * dx_stride;
+    const int64_t head = blockIdx.y * width;
+    if (above) above += blockIdx.x * above_stride + head;
+    dy += blockIdx.x * dy_stride + head;
+    x += blockIdx.x * x_stride + head;
+    dx += blockIdx.x * dx_stride + head;
     float squares = 0.0f, product = 0.0f;
     for (int column = 8 * threadIdx.x; column < width; column += 8 * blockDim.x) {
         const Eight in = load8(x + column), d = load8(dy + column), w = load8(weight + column);
@@ -79,6 +80,19 @@ extern "C" __global__ void rms_norm_backward(const bf16* above, const bf16* __re
             out.values[i] = __float2bfloat16(__bfloat162float(out.values[i]) + s * g - pull * __bfloat162float(in.values[i]));
         }
         store8(dx + column, out);
+    }
+}
+
+// y += row, to every row of y: the bias of a linear.
+extern "C" __global__ void add_to_rows(bf16* __restrict__ y, const bf16* __restrict__ row, int width, int64_t y_stride) {
+    bf16* to = y + blockIdx.x * y_stride;
+    for (int column = 8 * threadIdx.x; column < width; column += 8 * blockDim.x) {
+        Eight sum = load8(to + column);
+        const Eight added = load8(row + column);
+        for (int i = 0; i < 8; i++) {
+            sum.values[i] = __float2bfloat16(__bfloat162float(sum.values[i]) + __bfloat162float(added.values[i]));
+        }
+        store8(to + column, sum);
     }
 }
 
