@@ -44,7 +44,9 @@ impl BaseModel {
         let tokenizer = Arc::new(files.tokenizer()?);
         let config = files.config().clone();
         let network = match device {
-            Device::Cpu => Network::Cpu(assemble(config, quantization, &mut |tensor| files.tensor(tensor.wanted))?),
+            Device::Cpu => {
+                Network::Cpu(assemble(config, quantization, &mut |tensor| files.tensor(tensor.wanted))?.into())
+            }
             #[cfg(feature = "cuda")]
             Device::Cuda(cards) => {
                 let replicas = cuda::Replicas::load(cards, |card| {

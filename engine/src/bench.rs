@@ -180,7 +180,7 @@ pub fn random_network(request: &BenchRequest) -> Result<Network, EngineError> {
                 drawn += 1;
                 Ok(Some(random_values(tensor, drawn).into()))
             };
-            Ok(Network::Cpu(assemble(config, request.quantization, read)?))
+            Ok(Network::Cpu(assemble(config, request.quantization, read)?.into()))
         }
         #[cfg(feature = "cuda")]
         Device::Cuda(cards) => {

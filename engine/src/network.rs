@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 /// A model where it computes.
 pub enum Network {
-    Cpu(Llama),
+    Cpu(Box<Llama>),
     #[cfg(feature = "cuda")]
     Cuda(Box<cuda::Replicas>),
 }

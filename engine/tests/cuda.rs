@@ -17,8 +17,9 @@ use engine::adapter::{Lora, peft};
 use engine::base::{ShapedTensor, Wanted, assemble};
 use engine::classify::Scorer;
 use engine::cuda::{Card, CudaAdapter, CudaLearner, CudaLlama, CudaPass, KeepExpanded, Replicas};
-use engine::model::config::Family;
+use engine::model::config::{Family, RopeScaling};
 use engine::model::linear::Dropout;
+use engine::model::llama::Pass;
 use engine::model::plan::Plan;
 use engine::model::{Llama, LlamaConfig};
 use engine::text::batch::{PackedBatch, TokenRow};
@@ -151,10 +152,15 @@ fn random_values(tensor: &ShapedTensor) -> Vec<f32> {
 }
 
 fn random_pair(card: &Arc<Card>, quantization: Quantization) -> (Llama, CudaLlama) {
-    let read = &mut |tensor: &ShapedTensor| Ok(Some(random_values(tensor).into()));
-    let cpu = assemble(random_config(), quantization, read).unwrap();
-    let read = &mut |tensor: &ShapedTensor| Ok(Some(random_values(tensor).into()));
-    (cpu, CudaLlama::assemble(card, random_config(), quantization, read).unwrap())
+    pair_of(card, random_config(), quantization)
+}
+
+fn pair_of(card: &Arc<Card>, config: LlamaConfig, quantization: Quantization) -> (Llama, CudaLlama) {
+    let tied = config.tie_word_embeddings;
+    let read =
+        &mut |tensor: &ShapedTensor| Ok((!tied || tensor.wanted != Wanted::Head).then(|| random_values(tensor).into()));
+    let cpu = assemble(config.clone(), quantization, read).unwrap();
+    (cpu, CudaLlama::assemble(card, config, quantization, read).unwrap())
 }
 
 /// Rows with a common beginning.
@@ -219,6 +225,51 @@ fn reference_logits_losses_and_gradients() {
         loss_and_gradient(&cpu, &lora, &rows, 4, None, &exact).unwrap();
         // The CPU's equals PyTorch's within 1e-4 (tests/parity.rs).
         assert_same_gradient("gradient", &gradient, &exact, GRADIENT);
+    }
+}
+
+#[test]
+fn every_family_computes_as_on_the_cpu() {
+    let Some((card, _guard)) = card() else { return };
+    let llama3 = RopeScaling::Llama3 {
+        factor: 8.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_max_position_embeddings: 32,
+    };
+    let plain = random_config();
+    for config in [
+        LlamaConfig { rope_scaling: Some(llama3), tie_word_embeddings: true, ..plain.clone() },
+        LlamaConfig { family: Family::Mistral, ..plain.clone() },
+        LlamaConfig { family: Family::Qwen2, tie_word_embeddings: true, ..plain.clone() },
+        LlamaConfig { family: Family::Qwen3, ..plain.clone() },
+    ] {
+        for (quantization, loss_from) in [(Quantization::AsStored, 1), (Quantization::Nf4, 0)] {
+            let (cpu, llama) = pair_of(&card, config.clone(), quantization);
+            let lora = small_lora(&cpu.config, 8, 16.0, &TargetModule::ALL);
+            let adapter = CudaAdapter::new(&card, &llama.config, &lora).unwrap();
+            let rows = token_rows(6, loss_from);
+            let mut plan = Plan::new(0);
+            rows.iter().for_each(|row| {
+                plan.push(row.tokens.len(), Vec::new());
+            });
+            let tokens: Vec<u32> = rows.iter().flat_map(|row| row.tokens.clone()).collect();
+            let pass =
+                Pass { tokens: &tokens, plan: &plan, lora: Some(&lora), output_rows: None, cache: None, dropout: None };
+            let expected = matrix_values(&cpu.logits(&pass).unwrap());
+            let adapter = Some(&adapter);
+            let pass =
+                CudaPass { tokens: &tokens, plan: &plan, adapter, output_rows: None, cache: None, dropout: None };
+            let name = config.family.as_str();
+            assert_near(name, &llama.logits(&pass).unwrap(), &expected, LOGITS);
+
+            let rows: Vec<&TokenRow> = rows.iter().collect();
+            let exact = lora.zeros_like(&cpu.config).unwrap();
+            let expected = loss_and_gradient(&cpu, &lora, &rows, 6, None, &exact).unwrap();
+            let (loss, _, gradient) = gradient_on_card(llama, &lora, &rows, 6, None);
+            assert!((loss - expected).abs() < 2e-3 * expected, "{name}: loss {loss} and {expected}");
+            assert_same_gradient(name, &gradient, &exact, GRADIENT);
+        }
     }
 }
 

@@ -133,11 +133,13 @@ fn a_checkpoint_in_nf4_is_loaded_as_it_is() {
     }
 }
 
+type Change = dyn Fn(&mut serde_json::Value);
+
 #[test]
 fn what_is_no_such_model_is_refused_by_name() {
     let original = std::fs::read_to_string(folder("qwen3").join("config.json")).unwrap();
     let original: serde_json::Value = serde_json::from_str(&original).unwrap();
-    let refused = |change: &dyn Fn(&mut serde_json::Value)| {
+    let refused = |change: &Change| {
         let copy = tempfile::tempdir().unwrap();
         std::fs::copy(folder("qwen3").join("model.safetensors"), copy.path().join("model.safetensors")).unwrap();
         let mut config = original.clone();
@@ -151,7 +153,7 @@ fn what_is_no_such_model_is_refused_by_name() {
         });
         error.err().expect("such a model is refused").to_string()
     };
-    let cases: [(&dyn Fn(&mut serde_json::Value), &str); 11] = [
+    let cases: [(&Change, &str); 11] = [
         (&|c| c["model_type"] = "gemma3".into(), "supported are the text models of: llama, mistral, qwen2, qwen3"),
         (&|c| c["architectures"] = vec!["LlamaForSequenceClassification"].into(), "LlamaForSequenceClassification"),
         (&|c| c["hidden_act"] = "gelu".into(), "gelu"),

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::base::ShapedTensor;
     use crate::cuda::llama::CudaPass;
-    use crate::cuda::read_plan::tests::{tiny, write_checkpoint};
+    use crate::cuda::read_plan::tests::{kinds, tiny, write_checkpoint};
     use crate::cuda::twins::card;
     use crate::model::plan::Plan;
     use crate::weights::hf::tensor_name;
@@ -158,9 +158,14 @@ mod tests {
 
     const ALL: [Quantization; 3] = [Quantization::AsStored, Quantization::Nf4, Quantization::Nf4DoubleQuant];
 
-    fn assemble(card: &Arc<Card>, tensors: &HashMap<String, Vec<f32>>, quantization: Quantization) -> CudaLlama {
+    fn assemble(
+        card: &Arc<Card>,
+        config: &LlamaConfig,
+        tensors: &HashMap<String, Vec<f32>>,
+        quantization: Quantization,
+    ) -> CudaLlama {
         let read = &mut |tensor: &ShapedTensor| Ok(tensors.get(&tensor_name(tensor.wanted)).cloned().map(Into::into));
-        CudaLlama::assemble(card, tiny(), quantization, read).unwrap()
+        CudaLlama::assemble(card, config.clone(), quantization, read).unwrap()
     }
 
     fn logits(llama: &CudaLlama) -> Vec<f32> {
@@ -175,11 +180,11 @@ mod tests {
     #[test]
     fn a_loaded_model_is_the_assembled_one() {
         let Some(card) = card() else { return };
-        for tied in [false, true] {
+        for config in kinds() {
             let folder = tempfile::tempdir().unwrap();
-            let tensors = write_checkpoint(folder.path(), tied);
+            let tensors = write_checkpoint(folder.path(), &config);
             for quantization in ALL {
-                let expected = logits(&assemble(&card, &tensors, quantization));
+                let expected = logits(&assemble(&card, &config, &tensors, quantization));
                 assert!(expected.iter().all(|logit| logit.is_finite()));
                 // Whole tensors at once; pieces of which most must wait; pieces that are odd and may run ahead.
                 let paces = [(32 << 20, 512 << 20), (256, 0), (1000, 20_000)];
@@ -197,7 +202,7 @@ mod tests {
     fn a_file_that_ends_too_soon_ends_the_load() {
         let Some(card) = card() else { return };
         let folder = tempfile::tempdir().unwrap();
-        write_checkpoint(folder.path(), false);
+        write_checkpoint(folder.path(), &tiny());
         let shards = Shards::open(folder.path()).unwrap();
         for piece_bytes in [256, 32 << 20] {
             let plan = ReadPlan::new(&shards, &tiny(), Pace { piece_bytes, ahead_bytes: 1000 }).unwrap();
@@ -213,7 +218,7 @@ mod tests {
     fn a_model_that_cannot_be_built_ends_the_load() {
         let Some(card) = card() else { return };
         let folder = tempfile::tempdir().unwrap();
-        write_checkpoint(folder.path(), false);
+        write_checkpoint(folder.path(), &tiny());
         let shards = Shards::open(folder.path()).unwrap();
         let plan = ReadPlan::new(&shards, &tiny(), Pace { piece_bytes: 256, ahead_bytes: 0 }).unwrap();
         let fewer = LlamaConfig { num_hidden_layers: 1, ..tiny() };

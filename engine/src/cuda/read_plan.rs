@@ -210,14 +210,23 @@ pub(super) mod tests {
         }
     }
 
-    /// Writes a random Llama in two shards, most of it in bf16; returns the values that it has in bf16.
-    pub fn write_checkpoint(folder: &Path, tied: bool) -> HashMap<String, Vec<f32>> {
-        let config = tiny();
+    /// The same with an output layer of its own and without, with biases, with norms of heads.
+    pub fn kinds() -> [LlamaConfig; 4] {
+        [
+            tiny(),
+            LlamaConfig { tie_word_embeddings: true, ..tiny() },
+            LlamaConfig { family: Family::Qwen2, ..tiny() },
+            LlamaConfig { family: Family::Qwen3, ..tiny() },
+        ]
+    }
+
+    /// Writes a random model in two shards, most of it in bf16; returns the values that it has in bf16.
+    pub fn write_checkpoint(folder: &Path, config: &LlamaConfig) -> HashMap<String, Vec<f32>> {
         let mut shards = [Vec::new(), Vec::new()];
         let mut expected = HashMap::new();
-        for (index, wanted) in build_order(&config).enumerate() {
-            let (rows, columns) = wanted.shape(&config);
-            if tied && wanted == Wanted::Head {
+        for (index, wanted) in build_order(config).enumerate() {
+            let (rows, columns) = wanted.shape(config);
+            if config.tie_word_embeddings && wanted == Wanted::Head {
                 continue;
             }
             let noise = |place: usize| (mix(index as u64 ^ mix(place as u64)) >> 40) as f32 / (1 << 23) as f32 - 1.0;
@@ -246,6 +255,7 @@ pub(super) mod tests {
         let index = serde_json::json!({ "weight_map": weight_map });
         std::fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
         let about = serde_json::json!({
+            "model_type": config.family.as_str(),
             "vocab_size": config.vocab_size,
             "hidden_size": config.hidden_size,
             "intermediate_size": config.intermediate_size,
@@ -261,12 +271,13 @@ pub(super) mod tests {
 
     #[test]
     fn pieces_make_up_every_tensor() {
-        for tied in [false, true] {
+        for config in kinds() {
+            let tied = config.tie_word_embeddings;
             let folder = tempfile::tempdir().unwrap();
-            let expected = write_checkpoint(folder.path(), tied);
+            let expected = write_checkpoint(folder.path(), &config);
             let shards = Shards::open(folder.path()).unwrap();
             let config = shards.config().unwrap();
-            assert_eq!(config, tiny());
+            assert_eq!(shards.config().unwrap(), config);
             let plan = ReadPlan::new(&shards, &config, Pace { piece_bytes: 1000, ahead_bytes: 0 }).unwrap();
             let mut read = vec![Vec::new(); plan.tensors.len()];
             let mut total = 0;
@@ -297,7 +308,7 @@ pub(super) mod tests {
     #[test]
     fn a_model_that_does_not_fit_its_configuration_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        write_checkpoint(folder.path(), false);
+        write_checkpoint(folder.path(), &tiny());
         let shards = Shards::open(folder.path()).unwrap();
         let refusal = |config: LlamaConfig| ReadPlan::new(&shards, &config, PACE).err().unwrap().to_string();
         let refused = refusal(LlamaConfig { intermediate_size: 256, ..tiny() });
@@ -310,7 +321,7 @@ pub(super) mod tests {
         let bias = "model.layers.0.self_attn.q_proj.bias".to_string();
         let further = folder.path().join("further.safetensors");
         crate::weights::safetensors::write(&further, &[(bias, vec![1], &[0.5])], HashMap::new()).unwrap();
-        let shards = Shards::open(folder.path()).unwrap();
-        assert!(ReadPlan::new(&shards, &tiny(), PACE).err().unwrap().to_string().contains("q_proj.bias"));
+        let error = Shards::open(folder.path()).unwrap().config().err().unwrap().to_string();
+        assert!(error.contains("q_proj.bias"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use crate::cuda::attention::{AttentionOperands, AttentionPlan};
 use crate::cuda::buffer::Buffer;
 use crate::cuda::card::{Card, Launch};
 use crate::cuda::gemm::Product;
-use crate::cuda::layer::{rms_norm, rms_norm_backward, swiglu, swiglu_backward};
+use crate::cuda::layer::{add_to_rows, rms_norm, rms_norm_backward, swiglu, swiglu_backward};
 use crate::cuda::loss::{self, RowTargets};
 use crate::cuda::matrix::{Kind, Matrix};
 use crate::cuda::weights::CudaNf4;
@@ -138,6 +138,35 @@ fn rms_norm_and_its_backward() {
         norm::backward_add(&expected, &dy, &x, &w, 1e-5).unwrap();
         rms_norm_backward(None, &dy_card, &x_card, &weight, &dx, 1e-5).unwrap();
         assert_near("rms_norm backward alone", &dx.read().unwrap(), &values(&expected), ROUNDED_ONCE);
+    }
+}
+
+#[test]
+fn norms_of_heads_and_biases() {
+    let Some(card) = card() else { return };
+    let (rows, heads) = (5, 3);
+    for head_dim in [16, 128] {
+        let columns = heads * head_dim;
+        let (x, dy, w) = (numbers(1, rows * columns), numbers(3, rows * columns), numbers(2, head_dim));
+        let weight = Matrix::of(&card, Kind::Bf16, 1, head_dim, &w).unwrap();
+        let (x_card, y) = (wide(&card, rows, columns, &x), wide(&card, rows, columns, &dy));
+        rms_norm(&x_card, &weight, &y, 1e-5).unwrap();
+        let w = host(1, head_dim, &w);
+        let expected = host(rows, columns, &x);
+        norm::normalise_heads(&expected, &w, 1e-5).unwrap();
+        assert_near("norms of heads", &y.read().unwrap(), &values(&expected), ROUNDED_ONCE);
+
+        // The gradient takes the place of what it is computed from.
+        let d_card = wide(&card, rows, columns, &dy);
+        rms_norm_backward(None, &d_card, &x_card, &weight, &d_card, 1e-5).unwrap();
+        let expected = host(rows, columns, &dy);
+        norm::normalise_heads_backward(&expected, &host(rows, columns, &x), &w, 1e-5).unwrap();
+        assert_near("norms of heads backward", &d_card.read().unwrap(), &values(&expected), ROUNDED_ONCE);
+
+        let bias = numbers(7, columns);
+        add_to_rows(&x_card, &Matrix::of(&card, Kind::Bf16, 1, columns, &bias).unwrap()).unwrap();
+        let expected: Vec<f32> = x.iter().enumerate().map(|(at, x)| x + bias[at % columns]).collect();
+        assert_near("bias", &x_card.read().unwrap(), &expected, ROUNDED_ONCE);
     }
 }
 

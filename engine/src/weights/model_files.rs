@@ -72,10 +72,6 @@ impl ModelFiles {
         let shards = Shards::open(path)?;
         let hf_config = HfConfig::read(&path.join(CONFIG_FILE))?;
         let config = shards.config()?;
-        let unknown = shards.tensors().find(|name| name.ends_with("_proj.bias") && !config.family.has_attention_bias());
-        if let Some(name) = unknown {
-            return Err(shards.bad(name, "is a bias, which is not supported for this family".to_string()));
-        }
         let stored = Stored::Folder { nf4: hf_config.is_nf4(), shards };
         Ok(Self { path: path.to_path_buf(), name: folder_name(path), config, stored })
     }

@@ -95,6 +95,11 @@ impl Shards {
         let path = self.folder.join(CONFIG_FILE);
         let mut config = HfConfig::read(&path)?.llama();
         config.check().map_err(|error| EngineError::bad_file(&path, error.to_string()))?;
+        if let Some(name) =
+            self.tensors().find(|name| name.ends_with("_proj.bias") && !config.family.has_attention_bias())
+        {
+            return Err(self.bad(name, "is a bias, which is not supported for this family".to_string()));
+        }
         config.tie_word_embeddings |= self.place(&tensor_name(Wanted::Head)).is_none();
         Ok(config)
     }
