@@ -4,8 +4,10 @@
 //! server and, compiled to WASM, in the browser: the form and the server check a recipe with one function,
 //! and a confusion matrix is counted the same way on both sides.
 
+pub mod catalogue;
 pub mod dataset;
 pub mod error;
+pub mod export;
 pub mod hub;
 pub mod metrics;
 pub mod model;

@@ -1,6 +1,7 @@
 //! A run: its states and the one function that moves between them, what it emits while it works, and the picture
 //! that those events add up to, drawn alike on the server and in the browser.
 
+use crate::catalogue::{AdapterSource, ModelId};
 use crate::dataset::{DatasetId, Split};
 use crate::metrics::{ConfusionMatrix, Evaluation};
 use crate::prediction::Prediction;
@@ -235,6 +236,8 @@ pub struct RunDetail {
     pub test_rows: u64,
     /// A checkpoint is there to go on from.
     pub resumable: bool,
+    pub base_model: ModelId,
+    pub start_from: Option<AdapterSource>,
 }
 
 /// What a person asks for when starting a run.
@@ -244,6 +247,12 @@ pub struct NewRun {
     pub dataset_id: DatasetId,
     pub split: Split,
     pub spec: TrainSpec,
+    /// The base that is fine-tuned. Runs stored before there was a choice have none: the server's own.
+    #[serde(default)]
+    pub base_model: ModelId,
+    /// An adapter that is trained further; `None`: a new one.
+    #[serde(default)]
+    pub start_from: Option<AdapterSource>,
 }
 
 /// A test row with the answers of the base and of the adapter, as far as they are known.
