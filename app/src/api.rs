@@ -2,7 +2,10 @@
 
 pub mod classify;
 pub mod datasets;
+pub mod exports;
+pub mod models;
 #[cfg(feature = "ssr")]
 mod plain_form;
 pub mod run_form;
 pub mod runs;
+pub mod source;

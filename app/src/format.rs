@@ -1,4 +1,7 @@
-//! Numbers, sizes, times and moments in words: the same on every page.
+//! Numbers, sizes, times, moments and names in words: the same on every page.
+
+use domain::catalogue::{ModelSummary, OWN_MODEL};
+use domain::hub::HubAddress;
 
 /// Whole numbers with a comma between thousands: `12,345`.
 pub fn count(number: u64) -> String {
@@ -33,6 +36,40 @@ pub fn bytes(bytes: f64) -> String {
         b => (b / (KB * KB * KB), "GB"),
     };
     if value < 100.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+/// `15.9 million`, `8.0 billion`.
+pub fn parameters(parameters: u64) -> String {
+    match parameters {
+        p if p >= 1_000_000_000 => format!("{:.1} billion", p as f64 / 1e9),
+        p if p >= 1_000_000 => format!("{:.1} million", p as f64 / 1e6),
+        p => count(p),
+    }
+}
+
+/// What a model is called: the end of its address or of its path. The server's own has the name in its file.
+pub fn model_name(model: &ModelSummary) -> String {
+    match &model.info {
+        Some(info) if model.id == OWN_MODEL => info.name.clone(),
+        _ => source_name(&model.source, model.from_hub),
+    }
+}
+
+/// `Meta-Llama-3-8B` of `meta-llama/Meta-Llama-3-8B@main`, `small` of `/models/small.gguf`.
+pub fn source_name(source: &str, from_hub: bool) -> String {
+    let path = match HubAddress::parse(source) {
+        Ok(address) if from_hub => address.file.unwrap_or(address.repo),
+        _ => source.trim_end_matches('/').to_owned(),
+    };
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let name = name.strip_suffix(".gguf").unwrap_or(name);
+    if name.is_empty() { source.to_owned() } else { name.to_owned() }
+}
+
+/// An address that may stand in a link: what comes from elsewhere could be a script.
+pub fn web_address(address: &str) -> Option<String> {
+    let is_page = address.starts_with("https://") || address.starts_with("http://");
+    is_page.then(|| address.to_owned())
 }
 
 /// Seconds in the two largest units that matter: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
@@ -90,6 +127,26 @@ mod tests {
         assert_eq!([count(0), count(999), count(1000), count(1234567)], ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([813.0, 12_698.0, 209_715_200.0, 7.5e9].map(bytes), ["813 B", "12.4 KB", "200 MB", "7.0 GB"]);
         assert_eq!([percent(0.7524), percent(1.0)], ["75.2 %", "100.0 %"]);
+    }
+
+    #[test]
+    fn models_are_called_by_the_end_of_their_source() {
+        for (source, from_hub, name) in [
+            ("meta-llama/Meta-Llama-3-8B@main", true, "Meta-Llama-3-8B"),
+            ("o/n/folder/model-q4_0.gguf", true, "model-q4_0"),
+            ("/models/small.gguf", false, "small"),
+            ("./models/llama/", false, "llama"),
+            ("/", false, "/"),
+        ] {
+            assert_eq!(source_name(source, from_hub), name);
+        }
+        assert_eq!([8_030_261_248, 15_944_448, 640].map(parameters), ["8.0 billion", "15.9 million", "640"]);
+    }
+
+    #[test]
+    fn only_pages_are_linked_to() {
+        assert_eq!(web_address("https://hub.example/o/n").as_deref(), Some("https://hub.example/o/n"));
+        assert_eq!(web_address("javascript:alert(1)"), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What people see: rendered on the server (feature `ssr`) and brought to life in the browser (feature `hydrate`).
 //!
 //! `api` holds the server functions, one file per noun; `pages` one file per route; `components` the parts that pages
-//! share, which take props and fetch nothing; `live` the one websocket hook. Every page works as plain HTML: links
-//! are links, forms post to the server functions and are sent on from there.
+//! share, which take props and fetch nothing; `live` the one websocket hook; `polled` what is fetched again and again.
+//! Every page works as plain HTML: links are links, forms post to the server functions and are sent on from there.
 
 #![recursion_limit = "512"]
 
@@ -15,6 +15,7 @@ pub mod format;
 mod hydrate;
 pub mod live;
 pub mod pages;
+pub mod polled;
 pub mod theme;
 
 use components::SiteHeader;
@@ -70,6 +71,7 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/datasets") view=pages::datasets::DatasetsPage ssr=SsrMode::Async />
                         <Route path=path!("/datasets/new") view=pages::new_dataset::NewDatasetPage ssr=SsrMode::Async />
                         <Route path=path!("/datasets/:id") view=pages::dataset::DatasetPage ssr=SsrMode::Async />
+                        <Route path=path!("/models") view=pages::models::ModelsPage ssr=SsrMode::Async />
                         <Route path=path!("/runs") view=pages::runs::RunsPage ssr=SsrMode::Async />
                         <Route path=path!("/runs/new") view=pages::new_run::NewRunPage ssr=SsrMode::Async />
                         <Route path=path!("/runs/:id") view=pages::run::RunPage ssr=SsrMode::Async />

@@ -3,6 +3,7 @@
 pub mod classify;
 pub mod dataset;
 pub mod datasets;
+pub mod models;
 pub mod new_dataset;
 pub mod new_run;
 pub mod not_found;

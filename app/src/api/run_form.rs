@@ -1,6 +1,8 @@
 //! The form of a new run: words under field names, as a plain HTML form sends them, and how they become a
 //! [`NewRun`]. The browser reads it at every key press and the server when it arrives, with the same checks.
 
+use super::source;
+use domain::catalogue::{AdapterSource, ModelId, OWN_MODEL};
 use domain::dataset::{DatasetId, LabelCount, Split};
 use domain::error::UserError;
 use domain::run::NewRun;
@@ -23,9 +25,11 @@ pub struct FieldError {
 
 /// Fields that are no knobs, with what they hold at first. The counts are the notebook's: 900 / 150 / 900 rows of
 /// three labels.
-const SPLIT_FIELDS: &[(&str, &str)] = &[
+const PLAIN_FIELDS: &[(&str, &str)] = &[
     ("name", ""),
     ("dataset", ""),
+    ("base", "0"),
+    ("start", ""),
     ("split", "percent"),
     ("percent_train", "60"),
     ("percent_validation", "10"),
@@ -91,7 +95,7 @@ impl Recipe {
 
 impl Default for RunForm {
     fn default() -> Self {
-        let mut form = Self(SPLIT_FIELDS.iter().map(|(field, words)| (field.to_string(), words.to_string())).collect());
+        let mut form = Self(PLAIN_FIELDS.iter().map(|(field, words)| (field.to_string(), words.to_string())).collect());
         form.fill(&TrainSpec::default());
         form
     }
@@ -110,7 +114,7 @@ impl RunForm {
     /// Names of all fields, with which a form is read out of a page's address or the page itself.
     pub fn fields() -> impl Iterator<Item = &'static str> {
         let modules = TargetModule::ALL.into_iter().map(TargetModule::as_str);
-        SPLIT_FIELDS
+        PLAIN_FIELDS
             .iter()
             .map(|(field, _)| *field)
             .chain(KNOBS.iter().map(|knob| knob.name))
@@ -203,6 +207,16 @@ impl RunForm {
         self.get("dataset").parse().ok()
     }
 
+    /// The model that is fine-tuned; the server's own where none is named.
+    pub fn base(&self) -> ModelId {
+        self.get("base").parse().unwrap_or(OWN_MODEL)
+    }
+
+    /// The adapter that is trained further; `None`: a new one.
+    pub fn start(&self) -> Option<AdapterSource> {
+        source::parse(self.get("start"))
+    }
+
     pub fn has_module(&self, module: TargetModule) -> bool {
         let list = self.get("target_modules");
         list.trim() == "all-linear" || list.split(',').any(|word| word.trim() == module.as_str())
@@ -238,6 +252,12 @@ impl RunForm {
             return knob.check(&self.knob_words(field)).err().map(refused);
         }
         let result = match field {
+            "base" => match self.get("base").trim() {
+                "" => Ok(()),
+                words => words.parse::<ModelId>().map(|_| ()).map_err(|_| UserError::invalid("Choose a base model.")),
+            },
+            "start" if self.get("start").is_empty() || self.start().is_some() => Ok(()),
+            "start" => Err(UserError::invalid("Choose what training starts from.")),
             "dataset" => self.dataset_id().map(|_| ()).ok_or_else(|| UserError::invalid("Choose a dataset.")),
             "split" => self.split_sum(),
             "percent_train" | "percent_validation" | "percent_test" | "own_validation" => self.share(field).map(|_| ()),
@@ -259,7 +279,7 @@ impl RunForm {
             _ => &["percent_train", "percent_validation", "percent_test", "split_seed"],
         };
         let mut errors: Vec<FieldError> =
-            ["dataset"].iter().chain(split_fields).filter_map(|field| self.check(field)).collect();
+            ["dataset", "base", "start"].iter().chain(split_fields).filter_map(|field| self.check(field)).collect();
         if errors.is_empty() {
             errors.extend(self.check("split"));
         }
@@ -273,6 +293,8 @@ impl RunForm {
             dataset_id: self.dataset_id().unwrap_or_default(),
             split: self.split().map_err(refused("split"))?,
             spec: self.spec().map_err(refused("split"))?,
+            base_model: self.base(),
+            start_from: self.start(),
         })
     }
 
@@ -380,6 +402,26 @@ mod tests {
         assert_eq!(run.spec.prompt_template, TrainSpec::default().prompt_template);
         assert_eq!(run.spec.target_modules, [TargetModule::QProj, TargetModule::VProj]);
         assert_eq!(run.spec.r, 16);
+    }
+
+    #[test]
+    fn a_run_is_on_the_own_base_with_a_new_adapter_unless_the_form_says_otherwise() {
+        let run = filled().read().unwrap();
+        assert_eq!((run.base_model, run.start_from), (OWN_MODEL, None));
+        let mut form = filled();
+        form.set("base", "7");
+        form.set("start", "run-3");
+        let run = RunForm::from_lookup(RunForm::default(), |field| {
+            Some(form.get(field).to_owned()).filter(|words| !words.is_empty())
+        })
+        .read()
+        .unwrap();
+        assert_eq!((run.base_model, run.start_from), (7, Some(AdapterSource::Run(3))));
+
+        form.set("base", "the large one");
+        form.set("start", "yesterday");
+        let errors = form.read().unwrap_err();
+        assert_eq!(errors.iter().map(|error| error.field).collect::<Vec<_>>(), ["base", "start"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::run_form::RunForm;
 use crate::error::ApiError;
+use domain::catalogue::{AdapterSource, ModelId, ModelSummary};
 use domain::dataset::{DatasetSummary, Row};
 use domain::model::{BaseModelInfo, DeviceInfo, Estimate, PromptPreview};
 use domain::prediction::Prediction;
@@ -15,13 +16,28 @@ use serde::{Deserialize, Serialize};
 pub struct RunPageData {
     pub detail: RunDetail,
     pub picture: RunPicture,
+    /// The name of what training started from, where that is still there.
+    pub started_from: Option<String>,
+}
+
+/// An adapter that training can start from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StartingPoint {
+    pub source: AdapterSource,
+    pub name: String,
+    /// The model that it belongs on.
+    pub base: ModelId,
+    pub r: u64,
 }
 
 /// What the form of a new run chooses from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NewRunData {
     pub datasets: Vec<DatasetSummary>,
-    pub base: BaseModelInfo,
+    /// Those that are ready, the server's own first.
+    pub bases: Vec<ModelSummary>,
+    /// Finished runs, then adapters of the catalogue.
+    pub starts: Vec<StartingPoint>,
     pub device: DeviceInfo,
     /// The run whose settings are to be taken over.
     pub from: Option<RunDetail>,
@@ -47,15 +63,23 @@ pub async fn get_overview() -> Result<OverviewData, ApiError> {
     Ok(OverviewData {
         datasets: service.datasets.list().await?,
         runs: service.runs.list().await?,
-        base: service.models.info(),
+        base: service.models.info(domain::catalogue::OWN_MODEL).await?,
         device: service.models.device(),
     })
 }
 
 #[server]
 pub async fn get_run(id: RunId) -> Result<RunPageData, ApiError> {
-    let runs = expect_context::<service::Service>().runs;
-    Ok(RunPageData { detail: runs.get(id).await?, picture: runs.picture(id).await? })
+    let service = expect_context::<service::Service>();
+    let detail = service.runs.get(id).await?;
+    let started_from = match detail.start_from {
+        Some(AdapterSource::Run(run)) => service.runs.get(run).await.ok().map(|run| run.summary.name),
+        Some(AdapterSource::Model(model)) => {
+            service.models.get(model).await.ok().map(|model| crate::format::model_name(&model))
+        }
+        None => None,
+    };
+    Ok(RunPageData { detail, picture: service.runs.picture(id).await?, started_from })
 }
 
 /// What of a run its events do not tell: its place in the queue, and when it was started and ended.
@@ -71,12 +95,10 @@ pub async fn get_new_run_data(from: Option<RunId>) -> Result<NewRunData, ApiErro
         Some(id) => Some(service.runs.get(id).await?),
         None => None,
     };
-    Ok(NewRunData {
-        datasets: service.datasets.list().await?,
-        base: service.models.info(),
-        device: service.models.device(),
-        from,
-    })
+    let (bases, adapters) = ready_models(&service).await?;
+    let mut starts = finished_runs(&service).await?;
+    starts.extend(adapters);
+    Ok(NewRunData { datasets: service.datasets.list().await?, bases, starts, device: service.models.device(), from })
 }
 
 /// Starts the run that the form asks for and leads to its page. A plain form that is refused comes back as it was
@@ -110,7 +132,7 @@ pub async fn preview_prompt(form: RunForm, row: u64) -> Result<(Row, PromptPrevi
     let dataset = form
         .dataset_id()
         .ok_or_else(|| domain::error::UserError::invalid("Choose a dataset to see one of its rows."))?;
-    Ok(expect_context::<service::Service>().runs.preview(dataset, &form.spec()?, row).await?)
+    Ok(expect_context::<service::Service>().runs.preview(form.base(), dataset, &form.spec()?, row).await?)
 }
 
 #[server]
@@ -203,13 +225,51 @@ pub async fn list_test_rows(id: RunId, filter: RowFilter, page: u64) -> Result<T
 }
 
 #[cfg(feature = "ssr")]
-use on_the_server::{first_refused, start};
+use on_the_server::{finished_runs, first_refused, ready_models, start};
 
 #[cfg(feature = "ssr")]
 mod on_the_server {
     use super::*;
     use crate::api::run_form::{FieldError, automatic_name};
+    use domain::catalogue::{ModelKind, ModelStatus};
     use domain::error::UserError;
+    use domain::run::RunStatus;
+
+    /// Finished runs that are offered as starting points: the newest.
+    const RUNS_OFFERED: usize = 50;
+
+    pub async fn finished_runs(service: &service::Service) -> Result<Vec<StartingPoint>, ApiError> {
+        let runs = service.runs.list().await?;
+        let finished = runs.into_iter().filter(|run| run.status == RunStatus::Finished).take(RUNS_OFFERED);
+        let mut points = Vec::new();
+        for run in finished {
+            let detail = service.runs.get(run.id).await?;
+            points.push(StartingPoint {
+                source: AdapterSource::Run(run.id),
+                name: run.name,
+                base: detail.base_model,
+                r: detail.spec.r,
+            });
+        }
+        Ok(points)
+    }
+
+    /// The bases and the adapters that a run can begin from now.
+    pub async fn ready_models(service: &service::Service) -> Result<(Vec<ModelSummary>, Vec<StartingPoint>), ApiError> {
+        let mut models = service.models.list().await?;
+        models.retain(|model| model.status == ModelStatus::Ready);
+        let (bases, adapters): (Vec<_>, Vec<_>) = models.into_iter().partition(|model| model.kind == ModelKind::Base);
+        let points = adapters.iter().filter_map(|model| {
+            let adapter = model.adapter.as_ref()?;
+            Some(StartingPoint {
+                source: AdapterSource::Model(model.id),
+                name: crate::format::model_name(model),
+                base: adapter.base,
+                r: adapter.r as u64,
+            })
+        });
+        Ok((bases, points.collect()))
+    }
 
     pub async fn start(form: &RunForm) -> Result<RunId, ApiError> {
         let service = expect_context::<service::Service>();

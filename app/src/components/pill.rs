@@ -1,4 +1,5 @@
 use super::Tone;
+use domain::catalogue::{ExportStatus, ModelStatus};
 use domain::run::RunStatus;
 use leptos::prelude::*;
 
@@ -21,7 +22,42 @@ pub fn StatusPill(#[prop(into)] status: Signal<RunStatus>) -> impl IntoView {
             RunStatus::Finished => (Tone::Good, false),
             RunStatus::Failed => (Tone::Bad, false),
         };
-        format!("pill {}{}", tone.class(), if moving { " is-moving" } else { "" })
+        pill_class(tone, moving)
     };
     view! { <span class=class>{move || status.get().as_str()}</span> }
+}
+
+/// Where a model of the catalogue stands.
+#[component]
+pub fn ModelPill(#[prop(into)] status: Signal<ModelStatus>) -> impl IntoView {
+    let class = move || {
+        let tone = match status.get() {
+            ModelStatus::Waiting => Tone::Neutral,
+            ModelStatus::Downloading => Tone::Info,
+            ModelStatus::Paused => Tone::Warning,
+            ModelStatus::Ready => Tone::Good,
+            ModelStatus::Failed => Tone::Bad,
+        };
+        pill_class(tone, status.get() == ModelStatus::Downloading)
+    };
+    view! { <span class=class>{move || status.get().as_str()}</span> }
+}
+
+/// Where an export stands.
+#[component]
+pub fn ExportPill(#[prop(into)] status: Signal<ExportStatus>) -> impl IntoView {
+    let class = move || {
+        let tone = match status.get() {
+            ExportStatus::Waiting => Tone::Neutral,
+            ExportStatus::Writing | ExportStatus::Checking => Tone::Info,
+            ExportStatus::Ready => Tone::Good,
+            ExportStatus::Failed => Tone::Bad,
+        };
+        pill_class(tone, tone == Tone::Info)
+    };
+    view! { <span class=class>{move || status.get().as_str()}</span> }
+}
+
+fn pill_class(tone: Tone, moving: bool) -> String {
+    format!("pill {}{}", tone.class(), if moving { " is-moving" } else { "" })
 }

@@ -1,8 +1,8 @@
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
 
-const PLACES: [(&str, &str); 4] =
-    [("/", "Overview"), ("/datasets", "Datasets"), ("/runs", "Runs"), ("/classify", "Classify")];
+const PLACES: [(&str, &str); 5] =
+    [("/", "Overview"), ("/datasets", "Datasets"), ("/models", "Models"), ("/runs", "Runs"), ("/classify", "Classify")];
 
 /// Name, places and the switch between light and dark: beside the page where there is room, above it where not.
 #[component]

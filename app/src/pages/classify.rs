@@ -1,25 +1,27 @@
 //! Texts in, labels with their probabilities out; the base without the adapter beside them.
 
-use crate::api::classify::{Answer, classify, list_classifiers};
+use crate::api::classify::{Answer, Classifiers, classify, list_classifiers};
+use crate::api::source;
 use crate::components::{
     Button, ButtonKind, ButtonLink, Card, EmptyState, ErrorNotice, Field, LabelName, Loading, PageHeader, label_class,
 };
 use crate::error::ApiError;
 use crate::format;
+use domain::catalogue::AdapterSource;
 use domain::error::UserError;
 use domain::prediction::Prediction;
-use domain::run::{RunId, RunSummary};
 use leptos::ev::SubmitEvent;
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::{use_navigate, use_query_map};
 use leptos_router::location::Url;
+use leptos_router::params::ParamsMap;
 
 /// What is to be classified, and by what. It stands in the page's address as far as that can hold it, so that the
 /// page works as a plain form and can be linked to.
 #[derive(Clone, Debug, PartialEq)]
 struct Question {
-    run: RunId,
+    with: AdapterSource,
     texts: Vec<String>,
 }
 
@@ -28,20 +30,25 @@ const LONGEST_ADDRESS: usize = 6000;
 
 #[component]
 pub fn ClassifyPage() -> impl IntoView {
-    let runs = Resource::new_blocking(|| (), |()| list_classifiers());
+    let classifiers = Resource::new_blocking(|| (), |()| list_classifiers());
     view! {
         <PageHeader
             title="Classify"
-            subtitle=Some("See what a finished run says of a text, and what the base says without it.".to_string())
+            subtitle=Some("See what a trained adapter says of a text, and what the base says without it.".to_string())
         />
         <Suspense fallback=|| {
-            view! { <Loading what="runs" /> }
+            view! { <Loading what="classifiers" /> }
         }>
             {move || Suspend::new(async move {
-                match runs.await {
+                match classifiers.await {
                     Err(error) => view! { <ErrorNotice error /> }.into_any(),
-                    Ok(runs) if runs.is_empty() => view! { <NothingToClassifyWith /> }.into_any(),
-                    Ok(runs) => view! { <Classify runs /> }.into_any(),
+                    Ok(classifiers) => {
+                        let choices = Choice::all_of(&classifiers);
+                        match choices.first().map(|choice| choice.source) {
+                            None => view! { <NothingToClassifyWith /> }.into_any(),
+                            Some(newest) => view! { <Classify choices newest /> }.into_any(),
+                        }
+                    }
                 }
             })}
         </Suspense>
@@ -53,8 +60,8 @@ pub fn ClassifyPage() -> impl IntoView {
 fn NothingToClassifyWith() -> impl IntoView {
     view! {
         <EmptyState
-            title="No finished run yet"
-            text="Texts are classified by the adapter that a run has trained. Start a run and come back when it is finished."
+            title="Nothing to classify with yet"
+            text="Texts are classified by the adapter that a run has trained, or by one of others that is in the catalogue. Start a run and come back when it is finished."
         >
             <ButtonLink href="/runs/new" kind=ButtonKind::Primary>
                 "Start a run"
@@ -64,31 +71,81 @@ fn NothingToClassifyWith() -> impl IntoView {
     .into_any()
 }
 
+/// One of those that can be classified with.
+#[derive(Clone, Debug)]
+struct Choice {
+    source: AdapterSource,
+    words: String,
+}
+
+impl Choice {
+    /// Runs first, the newest of them first of all.
+    fn all_of(classifiers: &Classifiers) -> Vec<Self> {
+        let runs = classifiers.runs.iter().map(|run| {
+            let accuracy =
+                run.accuracy_after.map_or(String::new(), |accuracy| format!(" ({})", format::percent(accuracy)));
+            Self { source: AdapterSource::Run(run.id), words: format!("{}{accuracy}", run.name) }
+        });
+        let adapters = classifiers.adapters.iter().filter_map(|model| {
+            let base = &model.adapter.as_ref()?.base_name;
+            let words = format!("{} (on {base})", format::model_name(model));
+            Some(Self { source: AdapterSource::Model(model.id), words })
+        });
+        runs.chain(adapters).collect()
+    }
+}
+
+/// The adapter that the page's address names: `run=3`, `adapter=4`, or `with=run-3` as the form sends it. `Err` with the
+/// words for one that is none.
+fn named(asked: &ParamsMap) -> Option<Result<AdapterSource, String>> {
+    let read = |field: &str, source: fn(i64) -> AdapterSource| {
+        let words = asked.get(field)?;
+        Some(words.parse().map(source).map_err(|_| format!("{field} {words}")))
+    };
+    read("run", AdapterSource::Run).or_else(|| read("adapter", AdapterSource::Model)).or_else(|| {
+        let words = asked.get("with")?;
+        Some(source::parse(&words).ok_or(words))
+    })
+}
+
+/// The page's address for an adapter.
+fn address_of(with: AdapterSource) -> String {
+    match with {
+        AdapterSource::Run(id) => format!("/classify?run={id}"),
+        AdapterSource::Model(id) => format!("/classify?adapter={id}"),
+    }
+}
+
 #[component]
-fn Classify(runs: Vec<RunSummary>) -> impl IntoView {
+fn Classify(choices: Vec<Choice>, newest: AdapterSource) -> impl IntoView {
     let query = use_query_map();
     let navigate = use_navigate();
     let asked = query.read_untracked();
-    let wanted = asked.get_str("run").and_then(|id| id.parse::<RunId>().ok());
-    let unknown = wanted.filter(|wanted| !runs.iter().any(|run| run.id == *wanted));
-    let first = wanted.filter(|_| unknown.is_none()).unwrap_or_else(|| runs[0].id);
-    let run = RwSignal::new(first.to_string());
+    let is_there = |source: &AdapterSource| choices.iter().any(|choice| choice.source == *source);
+    let wanted = named(&asked).map(|named| match named {
+        Ok(source) if is_there(&source) => Ok(source),
+        Ok(source) => Err(source::word_of(source).replace('-', " ")),
+        Err(words) => Err(words),
+    });
+    let unknown = wanted.clone().and_then(Result::err);
+    let first = wanted.and_then(Result::ok).unwrap_or(newest);
+    let with = RwSignal::new(source::word_of(first));
     let words = asked.get("texts").unwrap_or_default();
     let texts = RwSignal::new(words.clone());
     drop(asked);
 
     // What stands in the address is answered with the page, so that a plain form gets its answer.
-    let question = (!lines(&words).is_empty()).then(|| Question { run: first, texts: lines(&words) });
+    let question = (!lines(&words).is_empty()).then(|| Question { with: first, texts: lines(&words) });
     let first_answer = Resource::new_blocking(
         move || question.clone(),
         |question| async move {
             match question {
-                Some(Question { run, texts }) => Some(classify(run, texts).await),
+                Some(Question { with, texts }) => Some(classify(source::word_of(with), texts).await),
                 None => None,
             }
         },
     );
-    let asking = Action::new(|question: &Question| classify(question.run, question.texts.clone()));
+    let asking = Action::new(|question: &Question| classify(source::word_of(question.with), question.texts.clone()));
     let missing = RwSignal::new(None::<String>);
     let submit = move |event: SubmitEvent| {
         event.prevent_default();
@@ -98,44 +155,41 @@ fn Classify(runs: Vec<RunSummary>) -> impl IntoView {
             return;
         }
         missing.set(None);
-        let Ok(run) = run.read_untracked().parse() else { return };
-        asking.dispatch(Question { run, texts: asked });
-        let address = format!("/classify?run={run}&texts={}", Url::escape(&texts.read_untracked()));
-        let address = if address.len() > LONGEST_ADDRESS { format!("/classify?run={run}") } else { address };
+        let Some(with) = source::parse(&with.read_untracked()) else { return };
+        asking.dispatch(Question { with, texts: asked });
+        let short = address_of(with);
+        let address = format!("{short}&texts={}", Url::escape(&texts.read_untracked()));
+        let address = if address.len() > LONGEST_ADDRESS { short } else { address };
         navigate(&address, NavigateOptions { replace: true, scroll: false, ..NavigateOptions::default() });
     };
-    let options = runs
-        .iter()
-        .map(|choice| {
-            let id = choice.id.to_string();
-            let accuracy =
-                choice.accuracy_after.map_or(String::new(), |accuracy| format!(" ({})", format::percent(accuracy)));
-            view! {
-                <option value=id.clone() selected=choice.id == first>
-                    {format!("{}{accuracy}", choice.name)}
-                </option>
-            }
-        })
+    let (runs, adapters): (Vec<_>, Vec<_>) =
+        choices.into_iter().partition(|choice| matches!(choice.source, AdapterSource::Run(_)));
+    let groups = [("Finished runs", runs), ("Adapters of the catalogue", adapters)]
+        .into_iter()
+        .filter(|(_, choices)| !choices.is_empty())
+        .map(|(name, choices)| view! { <Group name choices first /> })
         .collect_view();
     let shown = move || asking.value().get().or_else(|| first_answer.get().flatten());
     view! {
         <div class="stack-loose">
             {unknown
-                .map(|id| {
-                    let message = format!("Run {id} cannot classify: it does not exist or is not finished. Another one is chosen below.");
+                .map(|words| {
+                    let message = format!(
+                        "There is nothing to classify with under “{words}”: it does not exist, is not finished or has no labels. Another one is chosen below."
+                    );
                     view! { <ErrorNotice error=ApiError::from(UserError::not_found(message)) /> }
                 })}
             <Card>
                 <form method="get" action="/classify" class="stack" on:submit=submit>
-                    <Field label="Run" id="classify-run">
+                    <Field label="Classify with" id="classify-with">
                         <select
                             class="select"
-                            id="classify-run"
-                            name="run"
-                            prop:value=move || run.get()
-                            on:change=move |event| run.set(event_target_value(&event))
+                            id="classify-with"
+                            name="with"
+                            prop:value=move || with.get()
+                            on:change=move |event| with.set(event_target_value(&event))
                         >
-                            {options}
+                            {groups}
                         </select>
                     </Field>
                     <Field label="Texts" id="classify-texts" help="One text per line." error=missing>
@@ -182,6 +236,21 @@ fn Classify(runs: Vec<RunSummary>) -> impl IntoView {
         </div>
     }
     .into_any()
+}
+
+#[component]
+fn Group(name: &'static str, choices: Vec<Choice>, first: AdapterSource) -> impl IntoView {
+    let options = choices
+        .into_iter()
+        .map(|choice| {
+            view! {
+                <option value=source::word_of(choice.source) selected=choice.source == first>
+                    {choice.words}
+                </option>
+            }
+        })
+        .collect_view();
+    view! { <optgroup label=name>{options}</optgroup> }.into_any()
 }
 
 /// Every line that is not blank is a text.
@@ -267,11 +336,25 @@ fn Side(title: &'static str, prediction: Prediction, labels: Vec<String>) -> imp
 
 #[cfg(test)]
 mod tests {
-    use super::lines;
+    use super::*;
 
     #[test]
     fn every_line_that_is_not_blank_is_a_text() {
         assert_eq!(lines("  one \r\n\r\n two\n\n"), ["one", "two"]);
         assert!(lines(" \n\t").is_empty());
+    }
+
+    #[test]
+    fn an_adapter_is_named_by_any_of_three_fields() {
+        let named_by = |field: &str, words: &str| {
+            let mut asked = ParamsMap::new();
+            asked.insert(field.to_owned(), words.to_owned());
+            named(&asked)
+        };
+        assert_eq!(named_by("run", "3"), Some(Ok(AdapterSource::Run(3))));
+        assert_eq!(named_by("adapter", "4"), Some(Ok(AdapterSource::Model(4))));
+        assert_eq!(named_by("with", "model-4"), Some(Ok(AdapterSource::Model(4))));
+        assert_eq!(named_by("run", "last"), Some(Err("run last".to_owned())));
+        assert_eq!(named_by("texts", "3"), None);
     }
 }

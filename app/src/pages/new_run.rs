@@ -3,23 +3,27 @@
 
 mod estimate;
 mod knobs;
+mod model;
 mod prompt;
 mod split;
 mod typed;
 
 use crate::api::run_form::{FieldError, RunForm};
-use crate::api::runs::{NewRunData, StartRun, estimate_run, get_new_run_data};
+use crate::api::runs::{NewRunData, StartRun, StartingPoint, estimate_run, get_new_run_data};
+use crate::api::source;
 use crate::components::{
     Button, ButtonKind, ButtonLink, Card, EmptyState, ErrorNotice, Field, Fold, Loading, PageHeader,
 };
 use crate::error::ApiError;
 use crate::format;
+use domain::catalogue::{ModelSummary, OWN_MODEL};
 use domain::run::RunId;
 use domain::spec::KnobGroup;
 use estimate::EstimateCard;
 use knobs::{KnobFields, Recipes};
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
+use model::ModelCard;
 use prompt::PromptCard;
 use split::SplitFields;
 
@@ -29,9 +33,25 @@ struct Draft {
     form: RwSignal<RunForm>,
     /// Start has been pressed: from then on missing fields are named as well.
     tried: RwSignal<bool>,
+    /// What can be fine-tuned.
+    bases: StoredValue<Vec<ModelSummary>>,
+    /// What training can go on from.
+    starts: StoredValue<Vec<StartingPoint>>,
 }
 
 impl Draft {
+    /// The base that is chosen.
+    fn base(self) -> Option<ModelSummary> {
+        let id = self.form.read().base();
+        self.bases.with_value(|bases| bases.iter().find(|base| base.id == id).cloned())
+    }
+
+    /// The adapter that training goes on from, if it does not begin with a new one.
+    fn start(self) -> Option<StartingPoint> {
+        let source = self.form.read().start()?;
+        self.starts.with_value(|starts| starts.iter().find(|start| start.source == source).cloned())
+    }
+
     fn get(self, field: &'static str) -> String {
         self.form.read().get(field).to_string()
     }
@@ -93,7 +113,12 @@ fn NewRunForm(data: NewRunData) -> impl IntoView {
     let refused = asked.get_str("refused").is_some();
     let first = first_form(&data, |field| asked.get(field));
     drop(asked);
-    let draft = Draft { form: RwSignal::new(first.clone()), tried: RwSignal::new(refused) };
+    let draft = Draft {
+        form: RwSignal::new(first.clone()),
+        tried: RwSignal::new(refused),
+        bases: StoredValue::new(data.bases),
+        starts: StoredValue::new(data.starts),
+    };
     // What was typed before the script arrived is not lost. Effects run in the browser only.
     let typed = typed::typed_before_the_script(&first);
     Effect::new(move |_| {
@@ -123,7 +148,6 @@ fn NewRunForm(data: NewRunData) -> impl IntoView {
             reveal(first_error.field);
         }
     };
-    let base = data.base.clone();
     let datasets = StoredValue::new(data.datasets);
     let error_action = move || start.value().get().and_then(Result::err);
     view! {
@@ -139,10 +163,11 @@ fn NewRunForm(data: NewRunData) -> impl IntoView {
                         <SplitFields draft datasets />
                     </div>
                 </Card>
+                <ModelCard draft />
                 <PromptCard draft />
                 <Card title="Training" note="Start from a recipe; change what you like.">
                     <div class="stack">
-                        <Recipes draft base />
+                        <Recipes draft />
                         <KnobFields draft group=KnobGroup::Main />
                         <Fold summary="More settings">
                             <KnobFields draft group=KnobGroup::More />
@@ -170,6 +195,8 @@ fn first_form(data: &NewRunData, asked: impl Fn(&str) -> Option<String>) -> RunF
         basis.set("dataset", from.summary.dataset_id.to_string());
         basis.fill(&from.spec);
         basis.fill_split(&from.split);
+        basis.set("base", from.base_model.to_string());
+        basis.set("start", from.start_from.map(source::word_of).unwrap_or_default());
     }
     let named = asked("dataset").or_else(|| Some(basis.get("dataset").to_string()));
     let dataset = data.datasets.iter().find(|dataset| Some(dataset.id.to_string()) == named).or(data.datasets.first());
@@ -179,7 +206,17 @@ fn first_form(data: &NewRunData, asked: impl Fn(&str) -> Option<String>) -> RunF
             basis.fit_rows_per_label(&dataset.labels);
         }
     }
-    RunForm::from_lookup(basis, asked)
+    let mut form = RunForm::from_lookup(basis, asked);
+    // A base or an adapter that has been removed since cannot be chosen.
+    if !data.bases.iter().any(|base| base.id == form.base()) {
+        form.set("base", OWN_MODEL.to_string());
+    }
+    let start = data.starts.iter().find(|start| Some(start.source) == form.start() && start.base == form.base());
+    match start.map(|start| start.r) {
+        Some(r) => form.set("r", r.to_string()),
+        None => form.set("start", ""),
+    }
+    form
 }
 
 /// Moves to a field that is refused, unfolding what hides it.

@@ -110,7 +110,7 @@ fn Overview(data: OverviewData) -> impl IntoView {
                             <span class="soft">
                                 {format!(
                                     "{} parameters, {} layers, context of {} tokens",
-                                    millions(base.parameters),
+                                    format::parameters(base.parameters),
                                     base.num_hidden_layers,
                                     format::count(base.context_length as u64),
                                 )}
@@ -126,14 +126,6 @@ fn Overview(data: OverviewData) -> impl IntoView {
         </div>
     }
     .into_any()
-}
-
-/// `15.9 million`, `8.0 billion`.
-fn millions(parameters: u64) -> String {
-    match parameters {
-        p if p >= 1_000_000_000 => format!("{:.1} billion", p as f64 / 1e9),
-        p => format!("{:.1} million", p as f64 / 1e6),
-    }
 }
 
 #[component]

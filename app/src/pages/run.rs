@@ -1,6 +1,7 @@
 //! One run: where it stands, its charts while it trains, what training changed, and how it was set up.
 
 mod charts;
+mod exports;
 mod log;
 mod results;
 mod settings;
@@ -16,6 +17,7 @@ use crate::live::{LiveRun, watch_run};
 use charts::RunCharts;
 use domain::error::UserError;
 use domain::run::{RunId, RunStatus, RunSummary};
+use exports::RunExports;
 use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 use log::RunLog;
@@ -68,7 +70,7 @@ fn NoRun(error: ApiError) -> impl IntoView {
 
 #[component]
 fn Run(data: RunPageData) -> impl IntoView {
-    let RunPageData { detail, picture } = data;
+    let RunPageData { detail, picture, started_from } = data;
     let id = detail.summary.id;
     let first_status = detail.summary.status;
     let live = watch_run(id, picture);
@@ -77,6 +79,7 @@ fn Run(data: RunPageData) -> impl IntoView {
     let before = Memo::new(move |_| live.picture.read().before.clone());
     let after = Memo::new(move |_| live.picture.read().after.clone());
     let labels = StoredValue::new(detail.summary.labels.clone());
+    let spec = StoredValue::new(detail.spec.clone());
     let failure = detail.summary.failure.clone();
     let reason = move || {
         (status.get() == RunStatus::Failed)
@@ -102,8 +105,11 @@ fn Run(data: RunPageData) -> impl IntoView {
             <Show when=move || after.read().is_some()>
                 <TestRows run=id labels=labels.get_value() />
             </Show>
+            <Show when=move || status.get() == RunStatus::Finished>
+                <RunExports run=id spec=spec.get_value() />
+            </Show>
             <RunLog live />
-            <RunSettings detail=detail.clone() />
+            <RunSettings detail=detail.clone() started_from />
         </div>
     }
     .into_any()

@@ -1,30 +1,44 @@
 use super::Draft;
 use crate::api::run_form::{MODULES_SHOWN, Recipe};
 use crate::components::Field;
-use domain::model::BaseModelInfo;
 use domain::spec::{KNOBS, Knob, KnobGroup, KnobKind, TargetModule};
 use leptos::prelude::*;
 
 /// Bases with fewer parameters learn best with the recipe for small ones.
 const SMALL_BASE: u64 = 200_000_000;
 
+/// Knobs that an adapter brings with it: out of sight while training goes on from one.
+const OF_THE_ADAPTER: [&str; 3] = ["r", "lora_alpha", "target_modules"];
+/// The knob that needs a chat template in the base.
+const CHAT_TEMPLATE: &str = "use_chat_template";
+
 /// Ready-made fillings. They are links, so that they work without a script; with it they fill the fields in place.
 #[component]
-pub fn Recipes(draft: Draft, base: BaseModelInfo) -> impl IntoView {
+pub fn Recipes(draft: Draft) -> impl IntoView {
     let current = Memo::new(move |_| draft.form.read().recipe());
-    let fits = if base.parameters < SMALL_BASE { Recipe::SmallBase } else { Recipe::Notebook };
+    // The recipe that the chosen base learns best with, and that base's name.
+    let fitting = Memo::new(move |_| {
+        let info = draft.base()?.info?;
+        let recipe = if info.parameters < SMALL_BASE { Recipe::SmallBase } else { Recipe::Notebook };
+        Some((recipe, info.name))
+    });
     let recipes = Recipe::ALL
         .into_iter()
         .map(|recipe| {
-            let href = move || format!("/runs/new?recipe={}&dataset={}", recipe.as_str(), draft.get("dataset"));
+            let href = move || {
+                let [dataset, base, start] = ["dataset", "base", "start"].map(|field| draft.get(field));
+                format!("/runs/new?recipe={}&dataset={dataset}&base={base}&start={start}", recipe.as_str())
+            };
+            let fits =
+                move || fitting.get().filter(|(fits, _)| *fits == recipe).map(|(_, base)| format!("fits {base}"));
             let fill = move |event: leptos::ev::MouseEvent| {
                 event.prevent_default();
                 // The router must not follow the link either.
                 event.stop_propagation();
                 draft.form.update(|form| {
-                    let prompt = form.get("prompt_template").to_string();
+                    let kept = ["prompt_template", CHAT_TEMPLATE].map(|field| (field, form.get(field).to_string()));
                     form.fill(&recipe.spec());
-                    form.set("prompt_template", prompt);
+                    kept.into_iter().for_each(|(field, words)| form.set(field, words));
                 });
             };
             view! {
@@ -35,7 +49,7 @@ pub fn Recipes(draft: Draft, base: BaseModelInfo) -> impl IntoView {
                     on:click=fill
                 >
                     <strong>{recipe.title()}</strong>
-                    {(recipe == fits).then(|| view! { <span class="recipe-fits">{format!("fits {}", base.name)}</span> })}
+                    {move || fits().map(|words| view! { <span class="recipe-fits">{words}</span> })}
                     <span class="soft small">{recipe.help()}</span>
                 </a>
             }
@@ -57,14 +71,31 @@ pub fn KnobFields(draft: Draft, group: KnobGroup) -> impl IntoView {
 
 #[component]
 fn KnobField(draft: Draft, knob: &'static Knob) -> impl IntoView {
-    match knob.kind {
+    let field = match knob.kind {
         KnobKind::Choice(choices) => view! { <ChoiceKnob draft knob choices /> }.into_any(),
         KnobKind::Switch => view! { <ChoiceKnob draft knob choices=&["true", "false"] /> }.into_any(),
         KnobKind::Modules => view! { <ModulesKnob draft knob /> }.into_any(),
         KnobKind::Integer { .. } | KnobKind::Number { .. } | KnobKind::Template => {
             view! { <NumberKnob draft knob /> }.into_any()
         }
+    };
+    // Hidden fields are sent as well, so that a plain form stays whole.
+    let error = draft.error(knob.name);
+    let is_hidden = move || OF_THE_ADAPTER.contains(&knob.name) && draft.start().is_some() && error.read().is_none();
+    let wide = knob.kind == KnobKind::Modules;
+    let needs_template = move || {
+        let lacks = knob.name == CHAT_TEMPLATE && draft.base().is_some_and(|base| !base.has_chat_template);
+        lacks.then(|| {
+            view! { <p class="field-help">"The chosen base brings no chat template: leave this off with it."</p> }
+        })
+    };
+    view! {
+        <div class="knob-field" class:is-wide=wide hidden=is_hidden>
+            {field}
+            {needs_template}
+        </div>
     }
+    .into_any()
 }
 
 #[component]

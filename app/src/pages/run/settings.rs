@@ -1,5 +1,6 @@
 use crate::components::{Card, Fold};
 use crate::format;
+use domain::catalogue::AdapterSource;
 use domain::dataset::Split;
 use domain::run::RunDetail;
 use domain::spec::{KNOBS, KnobKind, TrainSpec};
@@ -7,7 +8,11 @@ use leptos::prelude::*;
 
 /// How the run was set up: data, split, and every knob; what differs from the default stands out.
 #[component]
-pub fn RunSettings(detail: RunDetail) -> impl IntoView {
+pub fn RunSettings(
+    detail: RunDetail,
+    /// The name of what training started from, where that is still there.
+    started_from: Option<String>,
+) -> impl IntoView {
     let defaults = TrainSpec::default();
     let spec = &detail.spec;
     let (changed, same): (Vec<_>, Vec<_>) = KNOBS
@@ -60,7 +65,15 @@ pub fn RunSettings(detail: RunDetail) -> impl IntoView {
                     </div>
                     <div class="knob-line">
                         <dt>"Base model"</dt>
-                        <dd>{detail.summary.base_model.clone()}</dd>
+                        <dd>
+                            <a href=format!("/models#model-{}", detail.base_model) rel="external">
+                                {detail.summary.base_model.clone()}
+                            </a>
+                        </dd>
+                    </div>
+                    <div class="knob-line">
+                        <dt>"Started from"</dt>
+                        <dd>{start_in_words(detail.start_from, started_from)}</dd>
                     </div>
                 </dl>
                 <h3 class="run-subhead">"Settings that differ from the notebook's"</h3>
@@ -76,6 +89,19 @@ pub fn RunSettings(detail: RunDetail) -> impl IntoView {
         </Card>
     }
     .into_any()
+}
+
+/// What training went on from, with the way there. Without a name it has been removed since.
+fn start_in_words(source: Option<AdapterSource>, name: Option<String>) -> AnyView {
+    let Some(source) = source else { return "a new adapter".into_any() };
+    let (href, words) = match source {
+        AdapterSource::Run(id) => (format!("/runs/{id}"), format!("run {id}")),
+        AdapterSource::Model(id) => (format!("/models#model-{id}"), format!("adapter {id} of the catalogue")),
+    };
+    match name {
+        Some(name) => view! { <a href=href rel="external">{name}</a> {format!(" ({words})")} }.into_any(),
+        None => format!("{words}, which has been removed").into_any(),
+    }
 }
 
 fn split_in_words(split: &Split) -> AnyView {
