@@ -61,20 +61,7 @@ impl BaseModel {
             #[cfg(not(feature = "cuda"))]
             Device::Cuda(_) => return Err(EngineError::invalid("this build of ayar knows the CPU only")),
         };
-        let config = network.config();
-        let info = BaseModelInfo {
-            name: files.name().to_string(),
-            architecture: config.family.as_str().to_string(),
-            parameters: config.parameters(),
-            hidden_size: config.hidden_size,
-            intermediate_size: config.intermediate_size,
-            num_hidden_layers: config.num_hidden_layers,
-            num_attention_heads: config.num_attention_heads,
-            num_key_value_heads: config.num_key_value_heads,
-            head_dim: config.head_dim,
-            vocab_size: config.vocab_size,
-            context_length: config.max_position_embeddings,
-        };
+        let info = files.info();
         Ok(Self { info, network, tokenizer, quantization, device: device.clone() })
     }
 

@@ -10,6 +10,7 @@ use crate::weights::hf::{CONFIG_FILE, HfConfig};
 use crate::weights::nf4::Nf4;
 use crate::weights::shards::Shards;
 use crate::weights::{bitsandbytes, gguf_model, hf};
+use domain::model::BaseModelInfo;
 use std::path::{Path, PathBuf};
 
 /// A GGUF file, or a folder with `config.json` and safetensors files. Tensors are read when asked for.
@@ -87,6 +88,11 @@ impl ModelFiles {
 
     pub fn config(&self) -> &LlamaConfig {
         &self.config
+    }
+
+    /// What people and estimates need to know of the model.
+    pub fn info(&self) -> BaseModelInfo {
+        self.config.info(&self.name)
     }
 
     /// The weights are a folder's, unquantised: a card can be fed from the files directly.
