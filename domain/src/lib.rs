@@ -6,6 +6,7 @@
 
 pub mod dataset;
 pub mod error;
+pub mod hub;
 pub mod metrics;
 pub mod model;
 pub mod prediction;
