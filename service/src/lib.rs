@@ -9,6 +9,7 @@ mod db;
 pub mod error;
 pub mod feed;
 mod files;
+pub mod hub;
 pub mod models;
 pub mod runs;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use classifiers::Classifiers;
 pub use datasets::{Datasets, Upload};
 pub use error::ServiceError;
 pub use feed::{Feed, Watch};
+pub use hub::Hub;
 pub use models::Models;
 pub use runs::Runs;
 
