@@ -12,6 +12,7 @@ use crate::memory::with_fitting_rows;
 use crate::model::plan::Plan;
 use crate::network::{Adapter, Cache, Network, NetworkPass};
 use crate::text::template::{EncodedPrompt, PromptEncoder};
+use crate::weights::safetensors::write_atomic;
 use domain::prediction::Prediction;
 use domain::spec::{Quantization, TrainSpec};
 use domain::template::PromptTemplate;
@@ -229,6 +230,13 @@ impl ClassifierFile {
         let path = adapter.join(Self::NAME);
         let bytes = std::fs::read(&path).map_err(|source| EngineError::io(&path, source))?;
         serde_json::from_slice(&bytes).map_err(|error| EngineError::bad_file(&path, error.to_string()))
+    }
+
+    /// Writes the file into an adapter's folder.
+    pub fn write(&self, folder: &Path) -> Result<(), EngineError> {
+        let path = folder.join(Self::NAME);
+        let json = serde_json::to_vec(self).map_err(|error| EngineError::bad_file(&path, error.to_string()))?;
+        write_atomic(&path, &json)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod classify;
 pub mod cuda;
 pub mod device;
 pub mod error;
+pub mod export;
 pub mod kernels;
 mod memory;
 pub mod model;

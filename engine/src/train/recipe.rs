@@ -558,8 +558,7 @@ fn write_adapter(base: &BaseModel, request: &TrainRequest, lora: &Lora) -> Resul
     let partial = request.directory.join("adapter.partial");
     peft::write(&partial, &lora.to_files(&base.info().name)?)?;
     write_atomic(&partial.join("tokenizer.json"), base.tokenizer().to_json().as_bytes())?;
-    let classifier = ClassifierFile::of(base, &request.spec, &request.labels);
-    write_json(&partial.join(ClassifierFile::NAME), &classifier)?;
+    ClassifierFile::of(base, &request.spec, &request.labels).write(&partial)?;
     if place.exists() {
         fs::remove_dir_all(&place).map_err(|source| EngineError::io(&place, source))?;
     }
