@@ -93,7 +93,7 @@ impl Trained {
             reference: &self.reference,
             batch_size: BATCH_SIZE,
         };
-        parity(&request, &mut |_| ControlFlow::Continue(())).unwrap().unwrap()
+        parity::parity(&request, &mut |_| ControlFlow::Continue(())).unwrap().unwrap()
     }
 }
 

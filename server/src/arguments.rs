@@ -105,6 +105,14 @@ pub struct Base {
 }
 
 impl Base {
+    pub fn path(&self) -> &Path {
+        &self.model
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     pub fn load(&self, quantization: Quantization) -> anyhow::Result<Arc<BaseModel>> {
         let base = BaseModel::load(&self.model, quantization, &self.device)
             .with_context(|| format!("The base model {} could not be loaded", self.model.display()))?;

@@ -35,6 +35,8 @@ enum Command {
     Evaluate(commands::evaluate::EvaluateArguments),
     /// Label texts with a trained classifier
     Classify(commands::classify::ClassifyArguments),
+    /// Take a trained classifier away, for PEFT, Transformers or llama.cpp
+    Export(commands::export::ExportArguments),
     /// Measure speed and memory with a fixed recipe
     Bench(commands::bench::BenchArguments),
     /// List what models can compute on here
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => commands::train::train(*arguments),
         Command::Evaluate(arguments) => commands::evaluate::evaluate(arguments),
         Command::Classify(arguments) => commands::classify::classify(arguments),
+        Command::Export(arguments) => commands::export::export(arguments),
         Command::Bench(arguments) => commands::bench::bench(arguments),
         Command::Devices(arguments) => commands::devices::devices(&arguments),
     };

@@ -199,6 +199,52 @@ fn train_evaluate_classify() {
     assert!(lines[1].starts_with("2,\"One, with a comma\",") && lines[2].starts_with("4,Two,"), "{answers}");
 }
 
+/// Every form is written, checked on rows, and answers as base and adapter do.
+#[test]
+fn a_classifier_is_taken_away() {
+    let folder = folder_with_rows(32, 16);
+    let output = run(&as_strs(&train_arguments(&folder, &["--num-train-epochs", "1", "--json"])));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (adapter, test) = (path(&folder, "out"), path(&folder, "test.csv"));
+    let export = |form: &str, out: &str, more: &[&str]| {
+        [&["export", "--adapter", &adapter, "--to", form, "--out", out], more].concat().join("\n")
+    };
+    for form in ["adapter", "safetensors", "gguf-f16", "gguf-q8_0", "gguf-q4_k"] {
+        let out = path(&folder, form);
+        let arguments = export(form, &out, &["--test", &test]);
+        let exported = figures(&arguments.split('\n').collect::<Vec<_>>());
+        assert_eq!((exported["form"].as_str(), exported["parity"]["rows"].as_u64()), (Some(form), Some(16)));
+        assert_eq!(exported["parity"]["changed_labels"], 0, "{exported}");
+        let report = if Path::new(&out).is_dir() { format!("{out}/parity.json") } else { format!("{out}.parity.json") };
+        let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+        assert_eq!(report, exported["parity"]);
+    }
+    let card = fs::read_to_string(path(&folder, "safetensors/README.md")).unwrap();
+    assert!(card.contains("| training rows | 32 |") && card.contains("type: accuracy"), "{card}");
+
+    // Nothing is replaced, and forms are named.
+    let taken = export("gguf-f16", &path(&folder, "adapter"), &[]);
+    let (code, said) = outcome(&taken.split('\n').collect::<Vec<_>>());
+    assert!(code == 2 && said.contains("is there already"), "{said}");
+    let unknown = export("gguf-q2", &path(&folder, "new"), &[]);
+    let (code, said) = outcome(&unknown.split('\n').collect::<Vec<_>>());
+    assert!(code == 2 && said.contains("gguf-q4_k") && said.contains("safetensors"), "{said}");
+
+    // A disk that is full, here at 4 MB a file: an error, and nothing is left.
+    let before = fs::read_dir(folder.path()).unwrap().count();
+    let full = export("gguf-f16", &path(&folder, "full.gguf"), &[]);
+    let limited = "trap '' XFSZ; ulimit -f 8192; exec \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", limited, "sh", env!("CARGO_BIN_EXE_ayar")])
+        .args(full.split('\n'))
+        .env("AYAR_BASE_MODEL", base_model())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("full.gguf"), "{}", stderr(&output));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before);
+}
+
 /// Ctrl-C writes a checkpoint, and kill -9 leaves the last one: the same command then reaches the figures of a run that
 /// was never disturbed.
 #[test]

@@ -19,5 +19,5 @@ mod safetensors_folder;
 
 pub use card::ModelCard;
 pub use domain::export::{ExportKind, GgufType, MergeInto, ParityReport};
-pub use parity::{ParityRequest, parity};
+pub use parity::ParityRequest;
 pub use request::{ExportProgress, ExportRequest, Exported, export};

@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Texts that go through the model together.
-const BATCH_SIZE: usize = 32;
+pub const BATCH_SIZE: usize = 32;
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("texts").required(true).args(["text", "file"])))]

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// In the folder of a finished run: what `--json` printed.
-const FIGURES_FILE: &str = "figures.json";
+pub const FIGURES_FILE: &str = "figures.json";
 
 #[derive(Args)]
 pub struct TrainArguments {
