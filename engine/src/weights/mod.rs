@@ -6,3 +6,4 @@ pub mod hf;
 pub mod nf4;
 pub mod safetensors;
 pub mod shards;
+pub mod small_file;

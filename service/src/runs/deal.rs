@@ -28,6 +28,7 @@ impl Dealt {
             train: self.train,
             validation: self.validation,
             test: self.test,
+            start_from: None,
             directory,
         }
     }
