@@ -4,6 +4,7 @@ use crate::base::Wanted;
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
 use crate::weights::safetensors::SafetensorsFile;
+use crate::weights::small_file::{MAX_JSON_BYTES, read_at_most};
 use domain::spec::TargetModule;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -48,8 +49,7 @@ pub struct RopeScaling {
 
 impl HfConfig {
     pub fn read(path: &Path) -> Result<Self, EngineError> {
-        let text = std::fs::read_to_string(path).map_err(|source| EngineError::io(path, source))?;
-        let config: Self = serde_json::from_str(&text)
+        let config: Self = serde_json::from_slice(&read_at_most(path, MAX_JSON_BYTES)?)
             .map_err(|error| EngineError::bad_file(path, format!("is no configuration of a Llama: {error}")))?;
         if config.num_attention_heads == 0 || config.num_key_value_heads == Some(0) {
             return Err(EngineError::bad_file(path, "has no attention heads"));

@@ -8,20 +8,17 @@ use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
 use crate::weights::hf::HfConfig;
 use crate::weights::safetensors::SafetensorsFile;
+use crate::weights::small_file::{MAX_JSON_BYTES, read_at_most};
 use safetensors::Dtype;
 use serde::Deserialize;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 const INDEX: &str = "model.safetensors.index.json";
 const LONE_FILE: &str = "model.safetensors";
-
-/// Longest index that is read, in bytes: some hundred thousand tensors.
-const MAX_INDEX_BYTES: u64 = 32 << 20;
 
 /// A folder's tensors, and where each lies.
 #[derive(Debug)]
@@ -136,16 +133,11 @@ struct Index {
 impl Index {
     /// `None` where there is none.
     fn read(path: &Path) -> Result<Option<Self>, EngineError> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(EngineError::io(path, error)),
+        let text = match read_at_most(path, MAX_JSON_BYTES) {
+            Ok(text) => text,
+            Err(EngineError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
         };
-        let mut text = Vec::new();
-        file.take(MAX_INDEX_BYTES + 1).read_to_end(&mut text).map_err(|source| EngineError::io(path, source))?;
-        if text.len() as u64 > MAX_INDEX_BYTES {
-            return Err(EngineError::bad_file(path, format!("is longer than {MAX_INDEX_BYTES} bytes")));
-        }
         let index: Self = serde_json::from_slice(&text)
             .map_err(|error| EngineError::bad_file(path, format!("is no index of a checkpoint: {error}")))?;
         if index.weight_map.is_empty() {
