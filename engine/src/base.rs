@@ -9,7 +9,7 @@ use crate::model::config::LlamaConfig;
 use crate::model::linear::{FrozenWeight, LinearGroup};
 use crate::model::llama::{HeadNorms, Layer, Llama};
 use crate::model::rope::Rope;
-use crate::network::{Network, linear_weights};
+use crate::network::{Network, is_expanded};
 use crate::text::tokenizer::TextTokenizer;
 use crate::weights::model_files::{ModelFiles, TensorValues};
 use crate::weights::nf4::Nf4;
@@ -19,10 +19,6 @@ use domain::model::BaseModelInfo;
 use domain::spec::{Quantization, TargetModule};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Bytes of expanded f32 weights up to which 4-bit weights are dequantised once, when they are loaded, and kept so: the
-/// same numbers, faster. Larger models are dequantised group by group at every use.
-const EXPAND_AT_MOST_BYTES: usize = 2 << 30;
 
 pub struct BaseModel {
     info: BaseModelInfo,
@@ -122,7 +118,7 @@ pub fn assemble(config: LlamaConfig, quantization: Quantization, read: ReadTenso
     let embedding = source.tensor(Wanted::Embedding)?;
     let head = if config.tie_word_embeddings { embedding.clone() } else { source.tensor(Wanted::Head)? };
     let norm = source.tensor(Wanted::Norm)?;
-    let expand = linear_weights(&config) * size_of::<f32>() <= EXPAND_AT_MOST_BYTES;
+    let expand = is_expanded(&config);
     let mut layers = Vec::with_capacity(config.num_hidden_layers);
     for index in 0..config.num_hidden_layers {
         let mut group = |modules| source.group(index, modules, quantization, expand);

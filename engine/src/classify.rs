@@ -13,6 +13,7 @@ use crate::model::plan::Plan;
 use crate::network::{Adapter, Cache, Network, NetworkPass};
 use crate::text::template::{EncodedPrompt, PromptEncoder};
 use crate::weights::safetensors::write_atomic;
+use crate::weights::small_file::{MAX_JSON_BYTES, read_at_most};
 use domain::prediction::Prediction;
 use domain::spec::{Quantization, TrainSpec};
 use domain::template::PromptTemplate;
@@ -228,7 +229,7 @@ impl ClassifierFile {
     /// Reads the file from an adapter's folder.
     pub fn read(adapter: &Path) -> Result<Self, EngineError> {
         let path = adapter.join(Self::NAME);
-        let bytes = std::fs::read(&path).map_err(|source| EngineError::io(&path, source))?;
+        let bytes = read_at_most(&path, MAX_JSON_BYTES)?;
         serde_json::from_slice(&bytes).map_err(|error| EngineError::bad_file(&path, error.to_string()))
     }
 
@@ -260,7 +261,14 @@ impl Classifier {
     /// # Errors
     /// A file is missing or broken, or the adapter was made for a base of another shape.
     pub fn open(base: Arc<BaseModel>, adapter: &Path) -> Result<Self, EngineError> {
-        let file = ClassifierFile::read(adapter)?;
+        Self::open_as(base, adapter, ClassifierFile::read(adapter)?)
+    }
+
+    /// Opens an adapter in PEFT's format that another program has made: what it was trained with is told by `file`.
+    ///
+    /// # Errors
+    /// As [`Classifier::open`].
+    pub fn open_as(base: Arc<BaseModel>, adapter: &Path, file: ClassifierFile) -> Result<Self, EngineError> {
         let lora = Lora::from_files(base.network().config(), &peft::read(adapter)?)
             .map_err(|error| EngineError::bad_file(adapter, error.to_string()))?;
         let placed = base.network().place(&lora)?;

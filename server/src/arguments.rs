@@ -2,7 +2,9 @@
 
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use domain::dataset::count_labels;
 use domain::spec::{KNOBS, Knob, KnobKind, Quantization, TrainSpec};
+use engine::classify::ClassifierFile;
 use engine::device::{self, Chosen};
 use engine::{BaseModel, Device, EngineError};
 use std::fmt;
@@ -128,10 +130,89 @@ pub fn adapter_folder(given: &Path) -> Result<PathBuf, Usage> {
         }
     }
     Err(Usage(format!(
-        "--adapter: {} holds no adapter_config.json{}. Name the folder that `ayar train --out` wrote.",
+        "--adapter: {} holds no adapter_config.json{}. Name the folder that `ayar train --out` wrote, or an adapter in \
+         PEFT's format.",
         given.display(),
         looked_from(given)
     )))
+}
+
+// What the folder of an adapter does not say if another program has made it.
+#[derive(Args, Clone, Debug)]
+pub struct ForeignAdapterArguments {
+    /// Labels to choose from, separated by commas: for an adapter without classifier.json, which `ayar train` writes
+    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
+    labels: Vec<String>,
+    #[command(flatten)]
+    knobs: PromptKnobArguments,
+}
+
+impl ForeignAdapterArguments {
+    /// The labels and the knobs of an adapter that has no classifier.json.
+    ///
+    /// # Errors
+    /// There are no two different labels.
+    pub fn told(&self, adapter: &Path) -> Result<(Vec<String>, TrainSpec), Usage> {
+        if self.labels.is_empty() {
+            return Err(Usage(format!(
+                "--labels: {} has no {}, so its labels are not known. Name them, separated by commas, and with \
+                 --prompt_template, --max_length and --quantization what it was trained with, where that is not the \
+                 default.",
+                adapter.display(),
+                ClassifierFile::NAME
+            )));
+        }
+        let labels: Vec<String> = self.labels.iter().map(|label| label.trim().to_string()).collect();
+        let counts = count_labels(labels.iter().map(String::as_str));
+        if labels.iter().any(String::is_empty) || counts.len() < 2 || counts.len() < labels.len() {
+            return Err(Usage("--labels: there must be two or more of them, each with a name of its own.".to_string()));
+        }
+        Ok((labels, self.knobs.0.apply(TrainSpec::default())?))
+    }
+
+    /// Nothing was told of an adapter that says all this itself.
+    pub fn refuse_all(&self, adapter: &Path) -> Result<(), Usage> {
+        if self.labels.is_empty() && self.knobs.0.given.is_empty() {
+            return Ok(());
+        }
+        Err(Usage(format!(
+            "{} has a {}, which says its labels, prompt, length and quantization. Leave out --labels and the others.",
+            adapter.display(),
+            ClassifierFile::NAME
+        )))
+    }
+}
+
+/// The knobs that decide how a text looks to the model and how its weights are held.
+#[derive(Clone, Debug, Default)]
+struct PromptKnobArguments(KnobArguments);
+
+impl PromptKnobArguments {
+    fn knobs() -> impl Iterator<Item = &'static Knob> {
+        KNOBS.iter().filter(|knob| ["prompt_template", "max_length", "quantization"].contains(&knob.name))
+    }
+}
+
+impl Args for PromptKnobArguments {
+    fn augment_args(command: Command) -> Command {
+        let command = command.next_help_heading("Adapters without classifier.json");
+        Self::knobs().fold(command, |command, knob| command.arg(knob_argument(knob)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for PromptKnobArguments {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self(KnobArguments::given(matches, Self::knobs())))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// One option for every knob of the recipe, made from the list of knobs, so that none can be missing here.
@@ -142,6 +223,11 @@ pub struct KnobArguments {
 }
 
 impl KnobArguments {
+    fn given(matches: &ArgMatches, knobs: impl Iterator<Item = &'static Knob>) -> Self {
+        let words = |knob: &Knob| matches.get_one::<String>(knob.name).cloned();
+        Self { given: knobs.filter_map(|knob| Some((knob.name, words(knob)?))).collect() }
+    }
+
     /// `spec` with the given knobs set.
     pub fn apply(&self, mut spec: TrainSpec) -> Result<TrainSpec, Usage> {
         for (name, words) in &self.given {
@@ -164,11 +250,7 @@ impl Args for KnobArguments {
 
 impl FromArgMatches for KnobArguments {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = KNOBS
-            .iter()
-            .filter_map(|knob| matches.get_one::<String>(knob.name).map(|words| (knob.name, words.clone())))
-            .collect();
-        Ok(Self { given })
+        Ok(Self::given(matches, KNOBS.iter()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

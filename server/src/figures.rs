@@ -36,6 +36,8 @@ pub struct RowsPerSecond {
 #[derive(Debug, Deserialize, Serialize)]
 pub struct TrainFigures {
     pub adapter: PathBuf,
+    /// The adapter that training went on from; what is "before" is the base with it.
+    pub start_from: Option<PathBuf>,
     pub base_model: String,
     pub device: String,
     pub labels: Vec<String>,
@@ -47,6 +49,7 @@ pub struct TrainFigures {
     pub seconds: PhaseSeconds,
     pub rows_per_second: RowsPerSecond,
     pub peak_resident_bytes: Option<u64>,
+    /// The recipe, with the adapter's rank, alpha and modules where training went on from one.
     pub spec: TrainSpec,
 }
 

@@ -9,7 +9,7 @@ use crate::export::gguf_writer::{GgufTensor, GgufValue, Metadata, header, paddin
 use crate::export::merge::{ModelTensor, tensors_of};
 use crate::export::request::Source;
 use crate::model::config::{LlamaConfig, RopeScaling};
-use crate::weights::gguf_names::tensor_name;
+use crate::weights::gguf_model::tensor_name;
 use candle_core::quantized::GgmlDType;
 use domain::export::GgufType;
 use domain::spec::TargetModule;

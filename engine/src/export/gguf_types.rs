@@ -110,8 +110,6 @@ mod tests {
             rope_theta: 10_000.0,
             max_position_embeddings: 64,
             family: Family::Llama,
-            attention_bias: false,
-            query_key_norm: false,
             tie_word_embeddings: true,
             rope_scaling: None,
         }

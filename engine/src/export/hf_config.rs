@@ -116,8 +116,6 @@ mod tests {
             rope_theta: 500_000.0,
             max_position_embeddings: 131_072,
             family: Family::Llama,
-            attention_bias: false,
-            query_key_norm: false,
             tie_word_embeddings: true,
             rope_scaling,
         }

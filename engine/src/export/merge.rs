@@ -48,11 +48,11 @@ pub(super) fn tensors_of(config: &LlamaConfig) -> Vec<ModelTensor> {
             let (rows, columns) = module_shape(config, module);
             tensors.push(tensor(Wanted::Projection(layer, module), &[rows, columns]));
             let is_input = matches!(module, TargetModule::QProj | TargetModule::KProj | TargetModule::VProj);
-            if config.attention_bias && is_input {
+            if config.family.has_attention_bias() && is_input {
                 tensors.push(tensor(Wanted::Bias(layer, module), &[rows]));
             }
         }
-        if config.query_key_norm {
+        if config.family.has_query_key_norm() {
             tensors.push(tensor(Wanted::QueryNorm(layer), &[config.head_dim]));
             tensors.push(tensor(Wanted::KeyNorm(layer), &[config.head_dim]));
         }

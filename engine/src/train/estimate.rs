@@ -39,7 +39,10 @@ pub fn estimate(base: &BaseModel, request: &TrainRequest) -> Result<Estimate, En
     let network = base.network();
     let config = network.config();
     let weights = linear_weights(config) as f64;
-    let lora = Lora::zeros(config, spec.r as usize, spec.lora_alpha, &spec.target_modules)?;
+    let lora = match request.start_from {
+        Some(_) => request.start(config)?,
+        None => Lora::zeros(config, spec.r as usize, spec.lora_alpha, &spec.target_modules)?,
+    };
     let trainable = lora.parameters() as f64;
     let vocabulary = (config.vocab_size * config.hidden_size) as f64;
     let loss_share = if spec.completion_only_loss { 0.0 } else { 1.0 };

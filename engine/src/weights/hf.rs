@@ -4,7 +4,7 @@ use crate::base::Wanted;
 use crate::error::EngineError;
 use crate::model::config::{Family, LlamaConfig, RopeScaling};
 use crate::weights::safetensors::SafetensorsFile;
-use crate::weights::small_file;
+use crate::weights::small_file::{MAX_JSON_BYTES, read_at_most};
 use domain::spec::TargetModule;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -73,7 +73,7 @@ impl HfConfig {
     /// # Errors
     /// The file is no configuration, or one of a model that cannot be computed here; the message says why.
     pub fn read(path: &Path) -> Result<Self, EngineError> {
-        Self::from_json(&small_file(path)?).map_err(|reason| EngineError::bad_file(path, reason))
+        Self::from_json(&read_at_most(path, MAX_JSON_BYTES)?).map_err(|reason| EngineError::bad_file(path, reason))
     }
 
     /// As [`HfConfig::read`], from the text of the file; the error says what about it.
