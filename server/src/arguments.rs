@@ -3,10 +3,12 @@
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use domain::dataset::count_labels;
+use domain::hub::HubAddress;
 use domain::spec::{KNOBS, Knob, KnobKind, Quantization, TrainSpec};
 use engine::classify::ClassifierFile;
 use engine::device::{self, Chosen};
 use engine::{BaseModel, Device, EngineError};
+use service::hub::{Hub, HubSettings};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -34,6 +36,26 @@ pub fn require_file(argument: &str, path: &Path) -> Result<(), Usage> {
     }
     let what = if path.is_dir() { "is a folder, not a file" } else { "does not exist" };
     Err(Usage(format!("{argument}: {} {what}{}", path.display(), looked_from(path))))
+}
+
+/// What an argument names: a file or folder, or what the cache of the Hub has under that address.
+fn on_disk(argument: &str, given: &Path) -> Result<PathBuf, Usage> {
+    if given.exists() {
+        return Ok(given.to_path_buf());
+    }
+    let words = given.to_str().unwrap_or_default();
+    if let Some(cached) = in_cache(words) {
+        return Ok(cached);
+    }
+    let elsewhere = match HubAddress::parse(words) {
+        Ok(address) => format!(", and the cache of the Hub has no {address}: fetch it with `ayar models add {address}`"),
+        Err(_) => String::new(),
+    };
+    Err(Usage(format!("{argument}: {} does not exist{}{elsewhere}", given.display(), looked_from(given))))
+}
+
+fn in_cache(words: &str) -> Option<PathBuf> {
+    Hub::new(HubSettings::from_environment()).cached(&HubAddress::parse(words).ok()?)
 }
 
 /// For relative paths: the folder they are relative to, which is what people get wrong.
@@ -81,8 +103,9 @@ impl FromStr for WantedDevice {
 // Shared by the commands that compute in this process.
 #[derive(Args, Clone, Debug)]
 pub struct BaseArguments {
-    /// Base model, a GGUF file; with an adapter, the one that it was trained on
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
+    /// Base model: a GGUF file, a folder with config.json and safetensors, or a model of the Hub that `ayar models add` has
+    /// fetched; with an adapter, the one that it was trained on
+    #[arg(long, value_name = "MODEL", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
     model: PathBuf,
     #[command(flatten)]
     device: DeviceArgument,
@@ -91,12 +114,12 @@ pub struct BaseArguments {
 impl BaseArguments {
     /// Checks both before any other work is done, and says on stderr what is to be said of the device.
     pub fn choose(&self) -> Result<Base, Usage> {
-        require_file("--model", &self.model)?;
+        let model = on_disk("--model", &self.model)?;
         let Chosen { device, note } = self.device.choose()?;
         if let Some(note) = note {
             eprintln!("{note}");
         }
-        Ok(Base { model: self.model.clone(), device })
+        Ok(Base { model, device })
     }
 }
 
@@ -124,7 +147,8 @@ impl Base {
 
 /// The folder of an adapter, given it or the folder of the run that made it.
 pub fn adapter_folder(given: &Path) -> Result<PathBuf, Usage> {
-    for folder in [given.to_path_buf(), engine::train::adapter_directory(given)] {
+    let cached = given.to_str().and_then(in_cache);
+    for folder in [given.to_path_buf(), engine::train::adapter_directory(given)].into_iter().chain(cached) {
         if folder.join("adapter_config.json").is_file() {
             return Ok(folder);
         }

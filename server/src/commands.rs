@@ -5,5 +5,8 @@ pub mod classify;
 pub mod devices;
 pub mod evaluate;
 pub mod export;
+mod hub;
+pub mod models;
+pub mod push;
 pub mod serve;
 pub mod train;
