@@ -9,6 +9,7 @@ use domain::error::{ErrorKind, UserError};
 use domain::prediction::Classification;
 use domain::run::RunId;
 use engine::Classifier;
+use engine::text::template::PromptSetup;
 use engine::train::adapter_directory;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -154,7 +155,13 @@ fn take_open<'a>(
             let classifier = if key.with_adapter {
                 Classifier::open(base, &adapter_directory(&run.directory))?
             } else {
-                Classifier::base_only(base, &run.spec.prompt_template, &run.labels, run.spec.max_length as usize)?
+                let setup = PromptSetup {
+                    template: &run.spec.prompt_template,
+                    labels: &run.labels,
+                    max_length: run.spec.max_length as usize,
+                    use_chat_template: run.spec.use_chat_template,
+                };
+                Classifier::base_only(base, &setup)?
             };
             (key, classifier)
         }

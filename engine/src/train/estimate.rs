@@ -2,7 +2,7 @@
 
 use crate::adapter::lora::Lora;
 use crate::base::BaseModel;
-use crate::classify::max_length;
+use crate::classify::prompt_encoder;
 use crate::error::EngineError;
 use crate::network::linear_weights;
 use crate::text::template::PromptEncoder;
@@ -20,7 +20,7 @@ pub fn preview(
     labels: &[String],
     example: &Example,
 ) -> Result<PromptPreview, EngineError> {
-    let encoder = PromptEncoder::new(base.tokenizer().clone(), &spec.prompt_template, labels, max_length(base, spec))?;
+    let encoder = prompt_encoder(base, spec, labels)?;
     Ok(encoder.preview(&example.text, example.label, spec.completion_only_loss))
 }
 
@@ -28,8 +28,7 @@ pub fn preview(
 /// machine's measured rate of matrix products.
 pub fn estimate(base: &BaseModel, request: &TrainRequest) -> Result<Estimate, EngineError> {
     let spec = &request.spec;
-    let encoder =
-        PromptEncoder::new(base.tokenizer().clone(), &spec.prompt_template, &request.labels, max_length(base, spec))?;
+    let encoder = prompt_encoder(base, spec, &request.labels)?;
     let shared = encoder.shared_tokens();
     let train = sample(&encoder, &request.train);
     let score = sample(&encoder, &request.test);
