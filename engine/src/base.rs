@@ -23,9 +23,30 @@ use std::sync::Arc;
 pub struct BaseModel {
     info: BaseModelInfo,
     network: Network,
-    tokenizer: Arc<TextTokenizer>,
+    reader: BaseReader,
     quantization: Quantization,
     device: Device,
+}
+
+/// What of a base prompts are made with; its weights are not needed for that.
+#[derive(Clone)]
+pub struct BaseReader {
+    pub tokenizer: Arc<TextTokenizer>,
+    /// Longest sequence, in tokens, that the model was made for.
+    pub context_length: usize,
+}
+
+impl BaseReader {
+    /// # Errors
+    /// The files are broken, or of a model that cannot be computed.
+    pub fn open(path: &Path) -> Result<Self, EngineError> {
+        Self::of(&ModelFiles::open(path)?)
+    }
+
+    fn of(files: &ModelFiles) -> Result<Self, EngineError> {
+        let context_length = files.config().max_position_embeddings;
+        Ok(Self { tokenizer: Arc::new(files.tokenizer()?), context_length })
+    }
 }
 
 impl BaseModel {
@@ -37,7 +58,7 @@ impl BaseModel {
     /// says; the device cannot be used.
     pub fn load(path: &Path, quantization: Quantization, device: &Device) -> Result<Self, EngineError> {
         let files = ModelFiles::open(path)?;
-        let tokenizer = Arc::new(files.tokenizer()?);
+        let reader = BaseReader::of(&files)?;
         let config = files.config().clone();
         let network = match device {
             Device::Cpu => {
@@ -58,7 +79,7 @@ impl BaseModel {
             Device::Cuda(_) => return Err(EngineError::invalid("this build of ayar knows the CPU only")),
         };
         let info = files.info();
-        Ok(Self { info, network, tokenizer, quantization, device: device.clone() })
+        Ok(Self { info, network, reader, quantization, device: device.clone() })
     }
 
     pub fn info(&self) -> &BaseModelInfo {
@@ -84,7 +105,11 @@ impl BaseModel {
     }
 
     pub fn tokenizer(&self) -> &Arc<TextTokenizer> {
-        &self.tokenizer
+        &self.reader.tokenizer
+    }
+
+    pub fn reader(&self) -> &BaseReader {
+        &self.reader
     }
 
     pub fn quantization(&self) -> Quantization {

@@ -6,12 +6,12 @@
 
 use crate::adapter::lora::Lora;
 use crate::adapter::peft;
-use crate::base::BaseModel;
+use crate::base::{BaseModel, BaseReader};
 use crate::error::EngineError;
 use crate::memory::with_fitting_rows;
 use crate::model::plan::Plan;
 use crate::network::{Adapter, Cache, Network, NetworkPass};
-use crate::text::template::{EncodedPrompt, PromptEncoder};
+use crate::text::template::{EncodedPrompt, PromptEncoder, PromptSetup};
 use crate::weights::safetensors::write_atomic;
 use crate::weights::small_file::{MAX_JSON_BYTES, read_at_most};
 use domain::prediction::Prediction;
@@ -211,6 +211,9 @@ pub struct ClassifierFile {
     pub max_length: usize,
     pub quantization: Quantization,
     pub base_model: String,
+    /// Files from before there was a choice do not name it.
+    #[serde(default)]
+    pub use_chat_template: bool,
 }
 
 impl ClassifierFile {
@@ -220,9 +223,20 @@ impl ClassifierFile {
         Self {
             labels: labels.to_vec(),
             prompt_template: spec.prompt_template.clone(),
-            max_length: max_length(base, spec),
+            max_length: max_length(base.reader(), spec),
             quantization: spec.quantization,
             base_model: base.info().name.clone(),
+            use_chat_template: spec.use_chat_template,
+        }
+    }
+
+    /// How its prompts are made.
+    pub fn prompt_setup(&self) -> PromptSetup<'_> {
+        PromptSetup {
+            template: &self.prompt_template,
+            labels: &self.labels,
+            max_length: self.max_length,
+            use_chat_template: self.use_chat_template,
         }
     }
 
@@ -242,8 +256,22 @@ impl ClassifierFile {
 }
 
 /// Tokens that a row may have: the recipe's limit or the model's context, whichever is shorter.
-pub fn max_length(base: &BaseModel, spec: &TrainSpec) -> usize {
-    (spec.max_length as usize).min(base.info().context_length)
+pub fn max_length(base: &BaseReader, spec: &TrainSpec) -> usize {
+    (spec.max_length as usize).min(base.context_length)
+}
+
+/// The prompts of a run.
+///
+/// # Errors
+/// As [`PromptEncoder::new`].
+pub fn prompt_encoder(base: &BaseReader, spec: &TrainSpec, labels: &[String]) -> Result<PromptEncoder, EngineError> {
+    let setup = PromptSetup {
+        template: &spec.prompt_template,
+        labels,
+        max_length: max_length(base, spec),
+        use_chat_template: spec.use_chat_template,
+    };
+    PromptEncoder::new(base.tokenizer.clone(), &setup)
 }
 
 /// A base with an adapter (or none), a template and labels: texts in, labels with probabilities out.
@@ -272,30 +300,19 @@ impl Classifier {
         let lora = Lora::from_files(base.network().config(), &peft::read(adapter)?)
             .map_err(|error| EngineError::bad_file(adapter, error.to_string()))?;
         let placed = base.network().place(&lora)?;
-        Self::new(base, Some(placed), &file.prompt_template, file.labels, file.max_length)
+        Self::new(base, Some(placed), &file.prompt_setup())
     }
 
     /// The base as it is, without an adapter.
-    pub fn base_only(
-        base: Arc<BaseModel>,
-        template: &PromptTemplate,
-        labels: &[String],
-        max_length: usize,
-    ) -> Result<Self, EngineError> {
-        Self::new(base, None, template, labels.to_vec(), max_length)
+    pub fn base_only(base: Arc<BaseModel>, setup: &PromptSetup) -> Result<Self, EngineError> {
+        Self::new(base, None, setup)
     }
 
-    fn new(
-        base: Arc<BaseModel>,
-        adapter: Option<Adapter>,
-        template: &PromptTemplate,
-        labels: Vec<String>,
-        max_length: usize,
-    ) -> Result<Self, EngineError> {
-        let max_length = max_length.min(base.info().context_length);
-        let encoder = PromptEncoder::new(base.tokenizer().clone(), template, &labels, max_length)?;
+    fn new(base: Arc<BaseModel>, adapter: Option<Adapter>, setup: &PromptSetup) -> Result<Self, EngineError> {
+        let max_length = setup.max_length.min(base.info().context_length);
+        let encoder = PromptEncoder::new(base.tokenizer().clone(), &PromptSetup { max_length, ..*setup })?;
         let cache = base.network().key_value_cache(&encoder.shared_prefix(), adapter.as_ref())?;
-        Ok(Self { base, adapter, labels, encoder, cache })
+        Ok(Self { base, adapter, labels: setup.labels.to_vec(), encoder, cache })
     }
 
     pub fn labels(&self) -> &[String] {

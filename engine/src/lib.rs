@@ -18,7 +18,7 @@ pub mod text;
 pub mod train;
 pub mod weights;
 
-pub use base::BaseModel;
+pub use base::{BaseModel, BaseReader};
 pub use classify::Classifier;
 pub use device::Device;
 pub use error::EngineError;

@@ -119,8 +119,7 @@ fn every_form_answers_as_the_run_did() {
     }
     // What was trained moves the answers far more than any of these roundings: a merge that forgot it would be seen.
     let base = Arc::new(BaseModel::load(&embedded_base(), Quantization::Nf4, &Device::Cpu).unwrap());
-    let ClassifierFile { prompt_template, labels, max_length, .. } = &trained.classifier;
-    let untrained = Classifier::base_only(base, prompt_template, labels, *max_length).unwrap();
+    let untrained = Classifier::base_only(base, &trained.classifier.prompt_setup()).unwrap();
     let moved = answers(&untrained, &trained.texts).iter().zip(&trained.reference).fold(0f32, |most, (one, other)| {
         one.probabilities
             .iter()

@@ -48,7 +48,9 @@ fn on_disk(argument: &str, given: &Path) -> Result<PathBuf, Usage> {
         return Ok(cached);
     }
     let elsewhere = match HubAddress::parse(words) {
-        Ok(address) => format!(", and the cache of the Hub has no {address}: fetch it with `ayar models add {address}`"),
+        Ok(address) => {
+            format!(", and the cache of the Hub has no {address}: fetch it with `ayar models add {address}`")
+        }
         Err(_) => String::new(),
     };
     Err(Usage(format!("{argument}: {} does not exist{}{elsewhere}", given.display(), looked_from(given))))

@@ -78,9 +78,9 @@ impl Exports {
         // An adapter is merged into nothing.
         let merge_into = if kind == ExportKind::Adapter { MergeInto::default() } else { merge_into };
         let there = self.list(run).await?;
-        let same = there.iter().find(|other| {
-            (other.kind, other.merge_into) == (kind, merge_into) && other.status != ExportStatus::Failed
-        });
+        let same = there
+            .iter()
+            .find(|other| (other.kind, other.merge_into) == (kind, merge_into) && other.status != ExportStatus::Failed);
         if let Some(same) = same {
             return Ok(same.id);
         }

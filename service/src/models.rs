@@ -27,7 +27,7 @@ use domain::spec::{Quantization, TrainSpec};
 use domain::template::PromptTemplate;
 use downloads::Under;
 use engine::classify::ClassifierFile;
-use engine::{BaseModel, Device, device};
+use engine::{BaseModel, BaseReader, Device, device};
 use loaded::LoadedModels;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -53,6 +53,8 @@ struct Inner {
     device: Device,
     device_info: DeviceInfo,
     loaded: LoadedModels,
+    /// The last one that was asked for beside the server's own.
+    reader: Mutex<Option<(ModelId, BaseReader)>>,
     /// Folders below which models on the disk may lie.
     folders: Vec<PathBuf>,
     hub: HubSettings,
@@ -118,6 +120,7 @@ impl Models {
                 device_info: device::describe(&device),
                 loaded: LoadedModels::new(device.clone(), first),
                 device,
+                reader: Mutex::default(),
                 folders,
                 hub,
                 token: TokenFile::new(files.hub_token()),
@@ -265,8 +268,11 @@ impl Models {
         let all = self.list().await?;
         let adapters = all.iter().filter(|other| other.adapter.as_ref().is_some_and(|adapter| adapter.base == id));
         if let Some(adapter) = adapters.into_iter().next() {
-            return Err(UserError::conflict(format!("The adapter {} belongs on it. Remove that first.", adapter.source))
-                .into());
+            return Err(UserError::conflict(format!(
+                "The adapter {} belongs on it. Remove that first.",
+                adapter.source
+            ))
+            .into());
         }
         if model.status.is_moving() {
             self.pause(id).await?;
@@ -275,9 +281,10 @@ impl Models {
         sqlx::query("DELETE FROM models WHERE id = $1").bind(id).execute(&self.inner.db.pool).await?;
         self.inner.loaded.forget(id);
         let Ok(address) = HubAddress::parse(&model.source) else { return Ok(()) };
-        let shared = all.iter().filter(|other| other.id != id).any(|other| {
-            HubAddress::parse(&other.source).is_ok_and(|other| other.repo == address.repo)
-        });
+        let shared = all
+            .iter()
+            .filter(|other| other.id != id)
+            .any(|other| HubAddress::parse(&other.source).is_ok_and(|other| other.repo == address.repo));
         if model.from_hub && !shared {
             let hub = self.hub();
             blocking(move || Ok(hub.remove_cached(&address.repo).map_err(UserError::from)?)).await?;
@@ -288,6 +295,22 @@ impl Models {
     /// The base with its weights held that way. Blocks while it is loaded for the first time.
     pub(crate) fn load(&self, base: &BasePath, quantization: Quantization) -> Result<Arc<BaseModel>> {
         self.inner.loaded.get(base.id, &base.path, quantization)
+    }
+
+    /// What of a base prompts are made with; its weights stay on the disk. Blocks while it is read for the first time.
+    pub(crate) fn reader(&self, base: &BasePath) -> Result<BaseReader> {
+        if base.id == OWN_MODEL {
+            return Ok(self.inner.own.first.reader().clone());
+        }
+        let mut last = self.inner.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((id, reader)) = last.as_ref()
+            && *id == base.id
+        {
+            return Ok(reader.clone());
+        }
+        let reader = BaseReader::open(&base.path)?;
+        *last = Some((base.id, reader.clone()));
+        Ok(reader)
     }
 
     /// Where a base lies.

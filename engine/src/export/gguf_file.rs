@@ -8,13 +8,13 @@ use crate::export::gguf_types::{encode, file_type, stored_type};
 use crate::export::gguf_writer::{GgufTensor, GgufValue, Metadata, header, padding};
 use crate::export::merge::{ModelTensor, tensors_of};
 use crate::export::request::Source;
-use crate::model::config::{LlamaConfig, RopeScaling};
+use crate::model::config::LlamaConfig;
+use crate::model::rope::frequency_factors;
 use crate::weights::gguf_model::tensor_name;
 use candle_core::quantized::GgmlDType;
 use domain::export::GgufType;
 use domain::spec::TargetModule;
 use std::collections::BTreeMap;
-use std::f32::consts::PI;
 use std::path::Path;
 
 /// By what RoPE's frequencies are divided; llama.cpp reads it for the architecture "llama".
@@ -35,7 +35,7 @@ pub(super) fn write(source: &Source, kind: GgufType, path: &Path, meter: &mut Me
                 config.family.gguf_architecture()
             ))));
         }
-        Some(scaling) => rope_factors(config, scaling),
+        Some(_) => frequency_factors(config),
     };
     let tensors = tensors_of(config);
     let mut directory = Vec::with_capacity(tensors.len() + 1);
@@ -137,35 +137,6 @@ fn permute_rope(rows: &mut [f32], head_dim: usize, row_length: usize) {
             row.copy_from_slice(&original[from * row_length..][..row_length]);
         }
     }
-}
-
-/// By what each pair's frequency is divided, `[head_dim / 2]`.
-///
-/// Llama 3.1's rule (`_compute_llama3_parameters` in Transformers' modeling_rope_utils.py): a pair whose wavelength is
-/// shorter than context / high_freq_factor stays, one longer than context / low_freq_factor is divided by `factor`, and
-/// between them with s = (context / wavelength - low) / (high - low) the frequency f becomes (1 - s) f / factor + s f.
-pub(super) fn rope_factors(config: &LlamaConfig, scaling: &RopeScaling) -> Vec<f32> {
-    let (factor, low, high, context) = match scaling {
-        RopeScaling::Factors(factors) => return factors.clone(),
-        RopeScaling::Llama3 {
-            factor,
-            low_freq_factor,
-            high_freq_factor,
-            original_max_position_embeddings: context,
-        } => (*factor, *low_freq_factor, *high_freq_factor, *context as f32),
-    };
-    let of_pair = |pair: usize| {
-        let wavelength = 2.0 * PI * config.rope_theta.powf(2.0 * pair as f32 / config.head_dim as f32);
-        if wavelength < context / high {
-            1.0
-        } else if wavelength > context / low {
-            factor
-        } else {
-            let smooth = (context / wavelength - low) / (high - low);
-            1.0 / ((1.0 - smooth) / factor + smooth)
-        }
-    };
-    (0..config.head_dim / 2).map(of_pair).collect()
 }
 
 /// How the matrices are stored where that differs from what was asked for.

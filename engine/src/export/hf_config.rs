@@ -1,8 +1,8 @@
 //! `config.json` and `generation_config.json` of a merged model, as Transformers reads them.
 
 use crate::error::EngineError;
-use crate::export::gguf_file::rope_factors;
 use crate::model::config::{Family, LlamaConfig, RopeScaling};
+use crate::model::rope::frequency_factors;
 use crate::text::tokenizer::TextTokenizer;
 use serde_json::{Value, json};
 
@@ -60,6 +60,9 @@ pub(super) fn generation_config_json(tokenizer: &TextTokenizer) -> Value {
 fn rope_scaling(config: &LlamaConfig) -> Result<Value, EngineError> {
     let (factor, low, high, context) = match &config.rope_scaling {
         None => return Ok(Value::Null),
+        Some(RopeScaling::Linear { factor }) => {
+            return Ok(json!({ "rope_type": "linear", "factor": as_written(*factor) }));
+        }
         Some(RopeScaling::Llama3 {
             factor,
             low_freq_factor,
@@ -74,7 +77,7 @@ fn rope_scaling(config: &LlamaConfig) -> Result<Value, EngineError> {
                 high_freq_factor: LLAMA3_HIGH,
                 original_max_position_embeddings: LLAMA3_CONTEXT,
             };
-            let computed = rope_factors(config, &guess);
+            let computed = frequency_factors(&LlamaConfig { rope_scaling: Some(guess), ..config.clone() });
             let same = |(a, b): (&f32, &f32)| (a - b).abs() <= SAME_FACTOR * b.abs();
             if computed.len() != factors.len() || !computed.iter().zip(factors).all(same) {
                 return Err(EngineError::invalid(
@@ -130,7 +133,7 @@ mod tests {
             original_max_position_embeddings: 8192,
         };
         let told = rope_scaling(&config(Some(scaling.clone()))).unwrap();
-        let factors = rope_factors(&config(None), &scaling);
+        let factors = frequency_factors(&config(Some(scaling)));
         assert_eq!(rope_scaling(&config(Some(RopeScaling::Factors(factors.clone())))).unwrap(), told);
         assert_eq!((told["factor"].as_f64(), told["rope_type"].as_str()), (Some(32.0), Some("llama3")));
 

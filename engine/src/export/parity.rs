@@ -55,8 +55,7 @@ pub fn parity(
         }
         ExportKind::Safetensors | ExportKind::Gguf(_) => {
             let base = BaseModel::load(exported, Quantization::AsStored, device)?;
-            let ClassifierFile { prompt_template, labels, max_length, .. } = classifier;
-            Classifier::base_only(Arc::new(base), prompt_template, labels, *max_length)?
+            Classifier::base_only(Arc::new(base), &classifier.prompt_setup())?
         }
     };
     let predictions = opened.classify(texts, batch_size, &mut |done, _| on_progress(done))?;

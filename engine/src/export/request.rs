@@ -9,7 +9,7 @@ use crate::export::aside::{Aside, Halt, Meter};
 use crate::export::card::{ModelCard, Usage};
 use crate::export::merge::MergedModel;
 use crate::export::{adapter_folder, gguf_file, safetensors_folder};
-use crate::text::template::PromptEncoder;
+use crate::text::template::{PromptEncoder, PromptSetup};
 use crate::text::tokenizer::TextTokenizer;
 use crate::weights::model_files::ModelFiles;
 use domain::export::{ExportKind, MergeInto};
@@ -99,8 +99,8 @@ fn usage(
     files: &ModelFiles,
     tokenizer: &Arc<TextTokenizer>,
 ) -> Result<Usage, EngineError> {
-    let longest = classifier.max_length.min(files.config().max_position_embeddings);
-    let encoder = PromptEncoder::new(tokenizer.clone(), &classifier.prompt_template, &classifier.labels, longest)?;
+    let max_length = classifier.max_length.min(files.config().max_position_embeddings);
+    let encoder = PromptEncoder::new(tokenizer.clone(), &PromptSetup { max_length, ..classifier.prompt_setup() })?;
     Ok(Usage {
         labels: classifier.labels.clone(),
         prompt: classifier.prompt_template.render(&classifier.labels),

@@ -7,7 +7,7 @@
 use crate::adapter::lora::Lora;
 use crate::adapter::peft;
 use crate::base::BaseModel;
-use crate::classify::{ClassifierFile, Scorer, max_length};
+use crate::classify::{ClassifierFile, Scorer, prompt_encoder};
 use crate::error::EngineError;
 use crate::memory::with_fitting_rows;
 use crate::model::linear::Dropout;
@@ -109,8 +109,7 @@ pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -
         check_labels(part, request.labels.len())?;
     }
     fs::create_dir_all(&request.directory).map_err(|source| EngineError::io(&request.directory, source))?;
-    let length = max_length(base, spec);
-    let encoder = PromptEncoder::new(base.tokenizer().clone(), &spec.prompt_template, &request.labels, length)?;
+    let encoder = prompt_encoder(base.reader(), spec, &request.labels)?;
     let fitting_rows = Cell::new(usize::MAX);
     let start = request.start(base.network().config())?;
     let fingerprint = fingerprint(base, request, &start)?;

@@ -138,7 +138,7 @@ impl ModelFiles {
     pub fn tokenizer(&self) -> Result<TextTokenizer, EngineError> {
         let tokenizer = match &self.stored {
             Stored::Gguf(file) => TextTokenizer::from_gguf(file)?,
-            Stored::Folder { .. } => TextTokenizer::from_json_file(&self.path.join("tokenizer.json"))?,
+            Stored::Folder { .. } => TextTokenizer::from_folder(&self.path)?,
         };
         if tokenizer.vocab_size() > self.config.vocab_size {
             return Err(EngineError::bad_file(

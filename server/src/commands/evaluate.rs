@@ -45,7 +45,7 @@ pub fn evaluate(arguments: EvaluateArguments) -> anyhow::Result<()> {
     }
     let texts: Vec<&str> = examples.iter().map(|example| example.text.as_str()).collect();
     let truth: Vec<usize> = examples.iter().map(|example| example.label).collect();
-    let plain = Classifier::base_only(base.clone(), &file.prompt_template, &labels, file.max_length)?;
+    let plain = Classifier::base_only(base.clone(), &file.prompt_setup())?;
     let evaluate = |work, classifier| {
         let began = Instant::now();
         let predictions = score(work, classifier, &texts)?;

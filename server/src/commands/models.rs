@@ -127,7 +127,9 @@ fn add(hub: &Hub, one: &OneModel) -> anyhow::Result<()> {
     }
     println!("{}", fetched.path.display());
     match info {
-        Some(info) => println!("{}, {}: ready for --model {}", info.architecture, parameters(info.parameters), one.model),
+        Some(info) => {
+            println!("{}, {}: ready for --model {}", info.architecture, parameters(info.parameters), one.model)
+        }
         None => println!("an adapter: ready for --adapter {}", one.model),
     }
     Ok(())
@@ -187,7 +189,11 @@ pub fn pull(arguments: &PullArguments) -> anyhow::Result<()> {
         return Ok(());
     };
     if out.exists() {
-        return Err(crate::arguments::Usage(format!("--out: {} is there already; nothing was changed.", out.display())).into());
+        return Err(crate::arguments::Usage(format!(
+            "--out: {} is there already; nothing was changed.",
+            out.display()
+        ))
+        .into());
     }
     copy_whole(&fetched.path, out).with_context(|| format!("{} could not be written", out.display()))?;
     println!("{}", out.display());

@@ -256,11 +256,8 @@ impl Writer {
         exported: &Path,
         rows: Vec<TestRow>,
     ) -> Result<Option<Option<ParityReport>>> {
-        let (texts, reference): (Vec<&str>, Vec<Prediction>) = rows
-            .iter()
-            .filter_map(|row| Some((row.text.as_str(), row.after.clone()?)))
-            .take(MAX_PARITY_ROWS)
-            .unzip();
+        let (texts, reference): (Vec<&str>, Vec<Prediction>) =
+            rows.iter().filter_map(|row| Some((row.text.as_str(), row.after.clone()?))).take(MAX_PARITY_ROWS).unzip();
         if texts.is_empty() {
             return Ok(Some(None));
         }

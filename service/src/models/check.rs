@@ -6,7 +6,6 @@ use crate::error::Result;
 use domain::catalogue::{ModelCheck, ModelKind};
 use domain::error::UserError;
 use domain::hub::{HubAddress, HubCheck, HubKind};
-use domain::model::BaseModelInfo;
 use engine::model::LlamaConfig;
 use engine::weights::hf::HfConfig;
 use engine::weights::model_files::ModelFiles;
@@ -58,7 +57,9 @@ impl Models {
                 let known = hub.architecture.as_deref().map(is_gguf_family);
                 if known == Some(false) {
                     let name = hub.architecture.clone().unwrap_or_default();
-                    check.problems.push(format!("This model is of the architecture \"{name}\", which is not supported."));
+                    check
+                        .problems
+                        .push(format!("This model is of the architecture \"{name}\", which is not supported."));
                 }
             }
             _ => {}
@@ -99,7 +100,10 @@ impl Models {
         let Some(free) = hub.disk_free_bytes else { return };
         // Other work goes on beside the download.
         if hub.missing_bytes <= free && hub.missing_bytes + (1 << 30) > free {
-            check.warnings.push(format!("After the download only {} of the disk would be free.", gigabytes(free - hub.missing_bytes)));
+            check.warnings.push(format!(
+                "After the download only {} of the disk would be free.",
+                gigabytes(free - hub.missing_bytes)
+            ));
         }
     }
 
@@ -115,7 +119,8 @@ impl Models {
             ))
         };
         let Ok(path) = Path::new(source).canonicalize() else { return Err(refused().into()) };
-        let allowed = folders.iter().filter_map(|folder| folder.canonicalize().ok()).any(|folder| path.starts_with(folder));
+        let allowed =
+            folders.iter().filter_map(|folder| folder.canonicalize().ok()).any(|folder| path.starts_with(folder));
         if allowed { Ok(path) } else { Err(refused().into()) }
     }
 }
@@ -139,7 +144,6 @@ fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +153,7 @@ mod tests {
         let qwen = r#"{"model_type":"qwen2","architectures":["Qwen2ForCausalLM"],"hidden_size":896,"intermediate_size":4864,
             "num_hidden_layers":24,"num_attention_heads":14,"num_key_value_heads":2,"rms_norm_eps":1e-6,
             "rope_theta":1000000.0,"vocab_size":151936,"max_position_embeddings":32768,"tie_word_embeddings":true}"#;
-        let info: BaseModelInfo = config_of(qwen).unwrap().info("Qwen/Qwen2.5-0.5B");
+        let info = config_of(qwen).unwrap().info("Qwen/Qwen2.5-0.5B");
         // As the model's page says: 0.49 billion.
         assert_eq!(info.parameters, 494_032_768);
         assert_eq!((info.head_dim, info.context_length), (64, 32_768));

@@ -72,7 +72,7 @@ impl Models {
             let hub = models.hub().with_token(HubToken::parse(&token)?);
             match hub.whoami() {
                 // The Hub may be out of reach for now.
-                Ok(_) | Err(HubError::Offline { .. } | HubError::Network { .. }) => {}
+                Ok(_) | Err(HubError::Offline | HubError::Network { .. }) => {}
                 Err(error) => return Err(UserError::from(error).into()),
             }
             models.inner.token.write(&token)?;
@@ -88,7 +88,8 @@ impl Models {
             (None, Some(_)) => TokenSource::Environment,
             (None, None) => TokenSource::None,
         };
-        let user = if token == TokenSource::None || self.inner.hub.offline { None } else { hub.whoami().ok().flatten() };
+        let user =
+            if token == TokenSource::None || self.inner.hub.offline { None } else { hub.whoami().ok().flatten() };
         HubAccount { endpoint: self.inner.hub.endpoint.clone(), offline: self.inner.hub.offline, token, user }
     }
 }

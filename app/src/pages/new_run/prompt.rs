@@ -16,7 +16,7 @@ pub fn PromptCard(draft: Draft) -> impl IntoView {
     let asked = Memo::new(move |_| {
         let form = draft.form.read();
         let mut asked = RunForm::default();
-        for field in ["dataset", "prompt_template", "max_length", "completion_only_loss"] {
+        for field in ["dataset", "prompt_template", "use_chat_template", "max_length", "completion_only_loss"] {
             if form.check(field).is_some() {
                 return None;
             }
