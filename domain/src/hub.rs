@@ -301,6 +301,18 @@ pub struct FileProgress {
     pub state: FileState,
 }
 
+/// One repository in the cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CachedRepository {
+    pub repo: String,
+    /// Branches and tags, then commits that none of them stands for.
+    pub revisions: Vec<String>,
+    /// What it takes on the disk, with the beginnings of files that are not whole yet.
+    pub bytes: u64,
+    /// Its folder.
+    pub path: String,
+}
+
 /// One file of an upload under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushProgress {

@@ -87,7 +87,7 @@ impl RunStatus {
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     Loading,
-    /// Scoring the test rows with the base as it is.
+    /// Scoring the test rows with what training begins from: the base as it is, or with an adapter made earlier.
     Baseline,
     Training,
     /// Scoring the test rows with the best adapter.

@@ -74,6 +74,8 @@ pub enum LrSchedulerType {
 #[serde(default, deny_unknown_fields)]
 pub struct TrainSpec {
     pub prompt_template: PromptTemplate,
+    /// Puts the prompt into the model's own chat template.
+    pub use_chat_template: bool,
     pub r: u64,
     pub lora_alpha: f64,
     pub lora_dropout: f64,
@@ -106,6 +108,7 @@ impl Default for TrainSpec {
     fn default() -> Self {
         Self {
             prompt_template: PromptTemplate::default(),
+            use_chat_template: false,
             r: 64,
             lora_alpha: 16.0,
             lora_dropout: 0.0,
@@ -285,6 +288,13 @@ pub const KNOBS: &[Knob] = &[
         KnobKind::Template,
         "The words around a text: {text} is replaced by it and {labels} by the list of labels.",
     ),
+    knob(
+        "use_chat_template",
+        "Speak as in a chat",
+        More,
+        KnobKind::Switch,
+        "On: the prompt goes into the model's own chat template, which instruction-tuned models were trained with.",
+    ),
 ];
 
 /// The knob of that name.
@@ -311,6 +321,7 @@ impl TrainSpec {
     pub fn get(&self, name: &str) -> Option<String> {
         Some(match name {
             "prompt_template" => self.prompt_template.as_str().to_string(),
+            "use_chat_template" => self.use_chat_template.to_string(),
             "r" => self.r.to_string(),
             "lora_alpha" => self.lora_alpha.to_string(),
             "lora_dropout" => self.lora_dropout.to_string(),
@@ -362,6 +373,7 @@ impl TrainSpec {
             ("prompt_template", Value::Template(template)) => self.prompt_template = template,
             ("target_modules", Value::Modules(modules)) => self.target_modules = modules,
             ("completion_only_loss", Value::Switch(on)) => self.completion_only_loss = on,
+            ("use_chat_template", Value::Switch(on)) => self.use_chat_template = on,
             ("quantization", Value::Choice(index)) => {
                 self.quantization = [Quantization::Nf4, Quantization::Nf4DoubleQuant, Quantization::AsStored][index];
             }

@@ -9,7 +9,7 @@ use crate::model::config::LlamaConfig;
 use crate::model::linear::{FrozenWeight, LinearGroup};
 use crate::model::llama::{HeadNorms, Layer, Llama};
 use crate::model::rope::Rope;
-use crate::network::{Network, linear_weights};
+use crate::network::{Network, is_expanded};
 use crate::text::tokenizer::TextTokenizer;
 use crate::weights::model_files::{ModelFiles, TensorValues};
 use crate::weights::nf4::Nf4;
@@ -20,16 +20,33 @@ use domain::spec::{Quantization, TargetModule};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes of expanded f32 weights up to which 4-bit weights are dequantised once, when they are loaded, and kept so: the
-/// same numbers, faster. Larger models are dequantised group by group at every use.
-const EXPAND_AT_MOST_BYTES: usize = 2 << 30;
-
 pub struct BaseModel {
     info: BaseModelInfo,
     network: Network,
-    tokenizer: Arc<TextTokenizer>,
+    reader: BaseReader,
     quantization: Quantization,
     device: Device,
+}
+
+/// What of a base prompts are made with; its weights are not needed for that.
+#[derive(Clone)]
+pub struct BaseReader {
+    pub tokenizer: Arc<TextTokenizer>,
+    /// Longest sequence, in tokens, that the model was made for.
+    pub context_length: usize,
+}
+
+impl BaseReader {
+    /// # Errors
+    /// The files are broken, or of a model that cannot be computed.
+    pub fn open(path: &Path) -> Result<Self, EngineError> {
+        Self::of(&ModelFiles::open(path)?)
+    }
+
+    fn of(files: &ModelFiles) -> Result<Self, EngineError> {
+        let context_length = files.config().max_position_embeddings;
+        Ok(Self { tokenizer: Arc::new(files.tokenizer()?), context_length })
+    }
 }
 
 impl BaseModel {
@@ -41,7 +58,7 @@ impl BaseModel {
     /// says; the device cannot be used.
     pub fn load(path: &Path, quantization: Quantization, device: &Device) -> Result<Self, EngineError> {
         let files = ModelFiles::open(path)?;
-        let tokenizer = Arc::new(files.tokenizer()?);
+        let reader = BaseReader::of(&files)?;
         let config = files.config().clone();
         let network = match device {
             Device::Cpu => {
@@ -61,21 +78,8 @@ impl BaseModel {
             #[cfg(not(feature = "cuda"))]
             Device::Cuda(_) => return Err(EngineError::invalid("this build of ayar knows the CPU only")),
         };
-        let config = network.config();
-        let info = BaseModelInfo {
-            name: files.name().to_string(),
-            architecture: config.family.as_str().to_string(),
-            parameters: config.parameters(),
-            hidden_size: config.hidden_size,
-            intermediate_size: config.intermediate_size,
-            num_hidden_layers: config.num_hidden_layers,
-            num_attention_heads: config.num_attention_heads,
-            num_key_value_heads: config.num_key_value_heads,
-            head_dim: config.head_dim,
-            vocab_size: config.vocab_size,
-            context_length: config.max_position_embeddings,
-        };
-        Ok(Self { info, network, tokenizer, quantization, device: device.clone() })
+        let info = files.info();
+        Ok(Self { info, network, reader, quantization, device: device.clone() })
     }
 
     pub fn info(&self) -> &BaseModelInfo {
@@ -101,7 +105,11 @@ impl BaseModel {
     }
 
     pub fn tokenizer(&self) -> &Arc<TextTokenizer> {
-        &self.tokenizer
+        &self.reader.tokenizer
+    }
+
+    pub fn reader(&self) -> &BaseReader {
+        &self.reader
     }
 
     pub fn quantization(&self) -> Quantization {
@@ -135,7 +143,7 @@ pub fn assemble(config: LlamaConfig, quantization: Quantization, read: ReadTenso
     let embedding = source.tensor(Wanted::Embedding)?;
     let head = if config.tie_word_embeddings { embedding.clone() } else { source.tensor(Wanted::Head)? };
     let norm = source.tensor(Wanted::Norm)?;
-    let expand = linear_weights(&config) * size_of::<f32>() <= EXPAND_AT_MOST_BYTES;
+    let expand = is_expanded(&config);
     let mut layers = Vec::with_capacity(config.num_hidden_layers);
     for index in 0..config.num_hidden_layers {
         let mut group = |modules| source.group(index, modules, quantization, expand);

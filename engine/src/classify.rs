@@ -6,12 +6,14 @@
 
 use crate::adapter::lora::Lora;
 use crate::adapter::peft;
-use crate::base::BaseModel;
+use crate::base::{BaseModel, BaseReader};
 use crate::error::EngineError;
 use crate::memory::with_fitting_rows;
 use crate::model::plan::Plan;
 use crate::network::{Adapter, Cache, Network, NetworkPass};
-use crate::text::template::{EncodedPrompt, PromptEncoder};
+use crate::text::template::{EncodedPrompt, PromptEncoder, PromptSetup};
+use crate::weights::safetensors::write_atomic;
+use crate::weights::small_file::{MAX_JSON_BYTES, read_at_most};
 use domain::prediction::Prediction;
 use domain::spec::{Quantization, TrainSpec};
 use domain::template::PromptTemplate;
@@ -209,6 +211,9 @@ pub struct ClassifierFile {
     pub max_length: usize,
     pub quantization: Quantization,
     pub base_model: String,
+    /// Files from before there was a choice do not name it.
+    #[serde(default)]
+    pub use_chat_template: bool,
 }
 
 impl ClassifierFile {
@@ -218,23 +223,55 @@ impl ClassifierFile {
         Self {
             labels: labels.to_vec(),
             prompt_template: spec.prompt_template.clone(),
-            max_length: max_length(base, spec),
+            max_length: max_length(base.reader(), spec),
             quantization: spec.quantization,
             base_model: base.info().name.clone(),
+            use_chat_template: spec.use_chat_template,
+        }
+    }
+
+    /// How its prompts are made.
+    pub fn prompt_setup(&self) -> PromptSetup<'_> {
+        PromptSetup {
+            template: &self.prompt_template,
+            labels: &self.labels,
+            max_length: self.max_length,
+            use_chat_template: self.use_chat_template,
         }
     }
 
     /// Reads the file from an adapter's folder.
     pub fn read(adapter: &Path) -> Result<Self, EngineError> {
         let path = adapter.join(Self::NAME);
-        let bytes = std::fs::read(&path).map_err(|source| EngineError::io(&path, source))?;
+        let bytes = read_at_most(&path, MAX_JSON_BYTES)?;
         serde_json::from_slice(&bytes).map_err(|error| EngineError::bad_file(&path, error.to_string()))
+    }
+
+    /// Writes the file into an adapter's folder.
+    pub fn write(&self, folder: &Path) -> Result<(), EngineError> {
+        let path = folder.join(Self::NAME);
+        let json = serde_json::to_vec(self).map_err(|error| EngineError::bad_file(&path, error.to_string()))?;
+        write_atomic(&path, &json)
     }
 }
 
 /// Tokens that a row may have: the recipe's limit or the model's context, whichever is shorter.
-pub fn max_length(base: &BaseModel, spec: &TrainSpec) -> usize {
-    (spec.max_length as usize).min(base.info().context_length)
+pub fn max_length(base: &BaseReader, spec: &TrainSpec) -> usize {
+    (spec.max_length as usize).min(base.context_length)
+}
+
+/// The prompts of a run.
+///
+/// # Errors
+/// As [`PromptEncoder::new`].
+pub fn prompt_encoder(base: &BaseReader, spec: &TrainSpec, labels: &[String]) -> Result<PromptEncoder, EngineError> {
+    let setup = PromptSetup {
+        template: &spec.prompt_template,
+        labels,
+        max_length: max_length(base, spec),
+        use_chat_template: spec.use_chat_template,
+    };
+    PromptEncoder::new(base.tokenizer.clone(), &setup)
 }
 
 /// A base with an adapter (or none), a template and labels: texts in, labels with probabilities out.
@@ -252,34 +289,30 @@ impl Classifier {
     /// # Errors
     /// A file is missing or broken, or the adapter was made for a base of another shape.
     pub fn open(base: Arc<BaseModel>, adapter: &Path) -> Result<Self, EngineError> {
-        let file = ClassifierFile::read(adapter)?;
+        Self::open_as(base, adapter, ClassifierFile::read(adapter)?)
+    }
+
+    /// Opens an adapter in PEFT's format that another program has made: what it was trained with is told by `file`.
+    ///
+    /// # Errors
+    /// As [`Classifier::open`].
+    pub fn open_as(base: Arc<BaseModel>, adapter: &Path, file: ClassifierFile) -> Result<Self, EngineError> {
         let lora = Lora::from_files(base.network().config(), &peft::read(adapter)?)
             .map_err(|error| EngineError::bad_file(adapter, error.to_string()))?;
         let placed = base.network().place(&lora)?;
-        Self::new(base, Some(placed), &file.prompt_template, file.labels, file.max_length)
+        Self::new(base, Some(placed), &file.prompt_setup())
     }
 
     /// The base as it is, without an adapter.
-    pub fn base_only(
-        base: Arc<BaseModel>,
-        template: &PromptTemplate,
-        labels: &[String],
-        max_length: usize,
-    ) -> Result<Self, EngineError> {
-        Self::new(base, None, template, labels.to_vec(), max_length)
+    pub fn base_only(base: Arc<BaseModel>, setup: &PromptSetup) -> Result<Self, EngineError> {
+        Self::new(base, None, setup)
     }
 
-    fn new(
-        base: Arc<BaseModel>,
-        adapter: Option<Adapter>,
-        template: &PromptTemplate,
-        labels: Vec<String>,
-        max_length: usize,
-    ) -> Result<Self, EngineError> {
-        let max_length = max_length.min(base.info().context_length);
-        let encoder = PromptEncoder::new(base.tokenizer().clone(), template, &labels, max_length)?;
+    fn new(base: Arc<BaseModel>, adapter: Option<Adapter>, setup: &PromptSetup) -> Result<Self, EngineError> {
+        let max_length = setup.max_length.min(base.info().context_length);
+        let encoder = PromptEncoder::new(base.tokenizer().clone(), &PromptSetup { max_length, ..*setup })?;
         let cache = base.network().key_value_cache(&encoder.shared_prefix(), adapter.as_ref())?;
-        Ok(Self { base, adapter, labels, encoder, cache })
+        Ok(Self { base, adapter, labels: setup.labels.to_vec(), encoder, cache })
     }
 
     pub fn labels(&self) -> &[String] {

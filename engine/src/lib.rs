@@ -9,6 +9,7 @@ pub mod classify;
 pub mod cuda;
 pub mod device;
 pub mod error;
+pub mod export;
 pub mod kernels;
 mod memory;
 pub mod model;
@@ -17,7 +18,7 @@ pub mod text;
 pub mod train;
 pub mod weights;
 
-pub use base::BaseModel;
+pub use base::{BaseModel, BaseReader};
 pub use classify::Classifier;
 pub use device::Device;
 pub use error::EngineError;

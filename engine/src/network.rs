@@ -7,13 +7,15 @@ use crate::adapter::lora::{Lora, module_shape};
 use crate::bench::ProfileLine;
 #[cfg(feature = "cuda")]
 use crate::cuda;
-use crate::device;
+use crate::device::{self, Device};
 use crate::error::EngineError;
 use crate::kernels::Matrix;
 use crate::model::config::LlamaConfig;
 use crate::model::llama::{KeyValueCache, Llama, Pass};
 use crate::model::loss;
 use crate::model::plan::Plan;
+#[cfg(feature = "cuda")]
+use domain::spec::Quantization;
 use domain::spec::{TargetModule, TrainSpec};
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
@@ -137,9 +139,7 @@ impl Network {
     pub fn memory_bytes(&self, tokens: usize) -> usize {
         match self {
             Self::Cpu(llama) => {
-                let weights =
-                    4 * linear_weights(&llama.config) + 4 * llama.config.vocab_size * llama.config.hidden_size;
-                weights + llama.activation_bytes(tokens).min(512 << 20) + (120 << 20)
+                held_on_cpu(&llama.config) + llama.activation_bytes(tokens).min(512 << 20) + (120 << 20)
             }
             #[cfg(feature = "cuda")]
             Self::Cuda(replicas) => replicas.first.memory_bytes(tokens),
@@ -237,6 +237,37 @@ impl Network {
 
 fn no_profile() -> EngineError {
     EngineError::invalid("a profile can be made on a GPU only")
+}
+
+/// What training a model in 4 bits takes on a device, about, before anything of it is loaded: its weights as they are
+/// held, and about as much again as a small step needs.
+pub fn memory_to_train(config: &LlamaConfig, device: &Device) -> u64 {
+    /// A step's activations, the adapter and its optimiser, the process itself.
+    const BESIDE: usize = 1 << 30;
+    let weights = match device {
+        Device::Cpu => held_on_cpu(config),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => cuda::frozen_bytes(config, Quantization::Nf4),
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda(_) => held_on_cpu(config),
+    };
+    (weights + BESIDE) as u64
+}
+
+/// Bytes of a model's weights in 4 bits on the CPU, dequantised where memory allows.
+fn held_on_cpu(config: &LlamaConfig) -> usize {
+    let (linears, table) = (linear_weights(config), config.vocab_size * config.hidden_size);
+    let tables = if config.tie_word_embeddings { table } else { 2 * table };
+    let linears = if is_expanded(config) { 4 * linears } else { linears / 2 + linears / 16 };
+    linears + 4 * tables
+}
+
+/// Whether 4-bit weights are dequantised once, when they are loaded, and kept so: the same numbers, faster. Larger models
+/// are dequantised group by group at every use.
+pub fn is_expanded(config: &LlamaConfig) -> bool {
+    /// Of dequantised weights.
+    const AT_MOST_BYTES: usize = 2 << 30;
+    linear_weights(config) * size_of::<f32>() <= AT_MOST_BYTES
 }
 
 /// Weights of the linears that every token goes through.

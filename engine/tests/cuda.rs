@@ -23,7 +23,7 @@ use engine::model::llama::Pass;
 use engine::model::plan::Plan;
 use engine::model::{Llama, LlamaConfig};
 use engine::text::batch::{PackedBatch, TokenRow};
-use engine::text::template::PromptEncoder;
+use engine::text::template::{PromptEncoder, PromptSetup};
 use engine::train::learner::{Snapshot, loss_and_gradient};
 use engine::train::optimizer::clip_coefficient;
 use engine::train::schedule::factor;
@@ -396,7 +396,11 @@ fn scores_are_the_cpus_alone_and_in_a_batch() {
     for labels in [&["positive", "neutral", "negative"][..], &["very good", "very bad indeed", "very", "mixed"][..]] {
         let labels: Vec<String> = labels.iter().map(|label| label.to_string()).collect();
         let template = TrainSpec::default().prompt_template;
-        let encoder = PromptEncoder::new(cpu.tokenizer().clone(), &template, &labels, 512).unwrap();
+        let encoder = PromptEncoder::new(
+            cpu.tokenizer().clone(),
+            &PromptSetup { template: &template, labels: &labels, max_length: 512, use_chat_template: false },
+        )
+        .unwrap();
         let prompts: Vec<_> = texts.iter().map(|text| encoder.encode(text)).collect();
         let expected = Scorer::new(cpu.network(), None, &encoder).unwrap().log_likelihoods(&prompts).unwrap();
         let scorer = Scorer::new(gpu.network(), None, &encoder).unwrap();

@@ -28,6 +28,7 @@ fn a_lost_card_fails_the_run_and_leaves_its_checkpoint() {
         train: (0..40).map(example).collect(),
         validation: Vec::new(),
         test: (0..4).map(example).collect(),
+        start_from: None,
         directory: directory.path().to_path_buf(),
     };
     let error = train(&Arc::new(base), &request, &mut |event| {

@@ -12,7 +12,7 @@ use engine::kernels::{Accumulate, gemm};
 use engine::model::linear::FrozenWeight;
 use engine::model::plan::Plan;
 use engine::network::{Adapter, NetworkPass};
-use engine::text::template::{EncodedPrompt, PromptEncoder};
+use engine::text::template::{EncodedPrompt, PromptEncoder, PromptSetup};
 use engine::{BaseModel, Classifier};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -31,7 +31,9 @@ fn base() -> Arc<BaseModel> {
 
 fn encoder(base: &BaseModel, labels: &[&str]) -> PromptEncoder {
     let labels: Vec<String> = labels.iter().map(|label| label.to_string()).collect();
-    PromptEncoder::new(base.tokenizer().clone(), &PromptTemplate::default(), &labels, 512).unwrap()
+    let template = PromptTemplate::default();
+    let setup = PromptSetup { template: &template, labels: &labels, max_length: 512, use_chat_template: false };
+    PromptEncoder::new(base.tokenizer().clone(), &setup).unwrap()
 }
 
 fn small_lora(base: &BaseModel) -> Lora {
@@ -141,7 +143,9 @@ fn probabilities_sum_to_one_and_a_long_text_is_cut_at_the_text_alone() {
     let base = base();
     let spec = TrainSpec::default();
     let labels = ["positive", "neutral", "negative"].map(String::from);
-    let classifier = Classifier::base_only(base, &spec.prompt_template, &labels, 512).unwrap();
+    let template = &spec.prompt_template;
+    let setup = PromptSetup { template, labels: &labels, max_length: 512, use_chat_template: false };
+    let classifier = Classifier::base_only(base, &setup).unwrap();
     let long = "profit ".repeat(5000);
     let texts = [TEXTS[0], long.as_str()];
     let mut seen = 0;

@@ -5,7 +5,7 @@ mod common;
 use common::embedded_base;
 use domain::model::TokenRole;
 use domain::template::PromptTemplate;
-use engine::text::template::PromptEncoder;
+use engine::text::template::{PromptEncoder, PromptSetup};
 use engine::text::tokenizer::TextTokenizer;
 use engine::weights::gguf::GgufFile;
 use std::sync::{Arc, LazyLock};
@@ -19,7 +19,8 @@ fn labels(names: &[&str]) -> Vec<String> {
 
 fn encoder(template: &str, names: &[&str], max_length: usize) -> Result<PromptEncoder, String> {
     let template = PromptTemplate::parse(template).unwrap();
-    PromptEncoder::new(TOKENIZER.clone(), &template, &labels(names), max_length).map_err(|error| error.to_string())
+    let setup = PromptSetup { template: &template, labels: &labels(names), max_length, use_chat_template: false };
+    PromptEncoder::new(TOKENIZER.clone(), &setup).map_err(|error| error.to_string())
 }
 
 const SENTIMENTS: [&str; 3] = ["positive", "neutral", "negative"];

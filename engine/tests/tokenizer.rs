@@ -4,9 +4,26 @@ mod common;
 
 use candle_core::quantized::gguf_file::{self, Value};
 use common::{beside, embedded_base};
-use engine::text::tokenizer::TextTokenizer;
+use engine::text::tokenizer::{Place, TextTokenizer};
 use engine::weights::gguf::GgufFile;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Small tokenizers and the numbers that sentencepiece and transformers give texts with them; `make.py` there made both.
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers")
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    text: String,
+    ids: Vec<u32>,
+}
+
+fn expected_of_sentencepiece() -> Vec<Expected> {
+    serde_json::from_slice(&std::fs::read(fixtures().join("sentencepiece.json")).unwrap()).unwrap()
+}
 
 fn embedded() -> TextTokenizer {
     TextTokenizer::from_gguf(&GgufFile::open(&embedded_base()).unwrap()).unwrap()
@@ -14,7 +31,8 @@ fn embedded() -> TextTokenizer {
 
 #[test]
 fn llama_3_texts_become_llama_3_tokens() {
-    let Some(folder) = beside("shared/llama3-tokenizer") else { return };
+    let named = std::env::var_os("AYAR_LLAMA3_TOKENIZER").map(PathBuf::from);
+    let Some(folder) = named.or_else(|| beside("shared/llama3-tokenizer")) else { return };
     let unpacked = Command::new("xz").arg("-dc").arg(folder.join("tokenizer.json.xz")).output();
     let Ok(unpacked) = unpacked else { return println!("skipped: xz is not there") };
     assert!(unpacked.status.success());
@@ -128,8 +146,171 @@ fn damaged_tokenizers_are_refused_in_words() {
     refuse(&|json| json["model"]["type"] = "Unigram".into(), "Unigram");
     refuse(&|json| json["model"]["vocab"] = 3.into(), "vocabulary");
     refuse(&|json| json["pre_tokenizer"] = serde_json::Value::Null, "byte-level");
-    std::fs::write(&path, "{").unwrap();
-    assert!(TextTokenizer::from_json_file(&path).err().unwrap().to_string().contains("JSON"));
+    refuse(
+        &|json| {
+            json["pre_tokenizer"] = serde_json::Value::Null;
+            json["model"]["byte_fallback"] = true.into();
+        },
+        "<0x00>",
+    );
+    refuse(&|json| json["model"]["unk_token"] = "no such token".into(), "no such token");
+    refuse(&|json| json["model"]["vocab"]["x".repeat(5000)] = 8192.into(), "5000 bytes");
+    refuse(&|json| json["normalizer"] = serde_json::json!({ "type": "Precompiled" }), "Precompiled");
+    refuse(
+        &|json| json["decoder"] = serde_json::json!({ "type": "Strip", "content": "x", "start": 0, "stop": 2 }),
+        "ends",
+    );
+    refuse(&|json| json["added_tokens"][0]["id"] = 17.into(), "does not fit");
+    refuse(&|json| json["added_tokens"][0]["content"] = "".into(), "usable name");
+    let split = |pattern: &str| serde_json::json!({ "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false });
+    refuse(&|json| json["pre_tokenizer"]["pretokenizers"][0] = split("(a+)+$"), "repeats");
+    refuse(&|json| json["pre_tokenizer"]["pretokenizers"][0] = split(&"a".repeat(5000)), "5000 bytes");
+    refuse(
+        &|json| json["pre_tokenizer"]["pretokenizers"] = (0..20).map(|_| split("a")).collect::<Vec<_>>().into(),
+        "more than 16",
+    );
+    let replace = serde_json::json!({ "type": "Replace", "pattern": { "String": "a" }, "content": "aaaaaaaa" });
+    refuse(
+        &|json| json["normalizer"] = serde_json::json!({ "type": "Sequence", "normalizers": vec![replace.clone(); 9] }),
+        "too long",
+    );
+
+    // Not of a tokenizer any more: files that only a reader with limits gets to the end of.
+    let refuse_file = |content: &[u8], reason: &str| {
+        std::fs::write(&path, content).unwrap();
+        let error = TextTokenizer::from_json_file(&path).err().expect(reason).to_string();
+        assert!(error.contains(reason) && error.contains("tokenizer.json"), "{error}");
+    };
+    refuse_file(b"{", "JSON");
+    refuse_file("[".repeat(100_000).as_bytes(), "recursion");
+    refuse_file(format!("[{}0]", "0,".repeat(7 << 20)).as_bytes(), "values");
+    std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let error = TextTokenizer::from_json_file(&path).err().unwrap().to_string();
+    assert!(error.contains("64 MB"), "{error}");
+    assert!(TextTokenizer::from_json_file(temporary.path()).err().unwrap().to_string().contains("no file"));
+}
+
+#[test]
+fn texts_become_the_tokens_of_sentencepiece() {
+    let fixtures = fixtures();
+    let from_gguf = TextTokenizer::from_gguf(&GgufFile::open(&fixtures.join("sentencepiece.gguf")).unwrap()).unwrap();
+    let from_model = TextTokenizer::from_folder(&fixtures.join("sentencepiece")).unwrap();
+    let from_json = TextTokenizer::from_folder(&fixtures.join("llama-2")).unwrap();
+    for tokenizer in [&from_gguf, &from_model, &from_json] {
+        assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.vocab_size()), (Some(1), Some(2), 640));
+        for Expected { text, ids } in expected_of_sentencepiece() {
+            assert_eq!(tokenizer.encode(&text), ids, "{text:?}");
+            // The sign for a space reads as one.
+            assert_eq!(tokenizer.decode(&ids), text.replace('▁', " "));
+            assert!(ids.iter().all(|id| !tokenizer.is_special(*id)));
+            // People read every character, with the space that is set before the text; of a character in bytes, its
+            // bytes, which are no characters.
+            let read: String = ids.iter().map(|id| tokenizer.token_text(*id)).collect();
+            if !read.contains('\u{FFFD}') && !text.is_empty() && !text.contains('▁') {
+                assert_eq!(read, format!(" {text}"));
+            }
+        }
+    }
+    assert_eq!(from_gguf.to_json(), from_model.to_json());
+    assert_eq!(from_gguf.chat_template(), from_json.chat_template());
+    assert!(from_model.chat_template().is_none());
+}
+
+#[test]
+fn words_in_the_middle_of_a_text_have_no_space_set_before_them() {
+    for folder in ["llama-2", "mistral"] {
+        let tokenizer = TextTokenizer::from_folder(&fixtures().join(folder)).unwrap();
+        let read = |place, words: &str| -> String {
+            tokenizer.encode_at(place, words).iter().map(|id| tokenizer.token_text(*id)).collect()
+        };
+        assert_eq!(read(Place::Start, "mill"), " mill");
+        assert_eq!(read(Place::AfterWords, "mill"), "mill");
+        assert_eq!(read(Place::AfterWords, " mill"), " mill");
+        // Llama 2's sets the space behind every special token, later Mistrals' do not.
+        assert_eq!(read(Place::AfterSpecial, "mill"), if folder == "llama-2" { " mill" } else { "mill" });
+    }
+    let byte_level = embedded();
+    for place in [Place::Start, Place::AfterWords, Place::AfterSpecial] {
+        assert_eq!(byte_level.encode_at(place, "mill"), byte_level.encode("mill"));
+    }
+}
+
+#[test]
+fn written_files_read_back_with_names_and_template() {
+    for folder in ["llama-2", "mistral", "byte-level", "sentencepiece"] {
+        let tokenizer = TextTokenizer::from_folder(&fixtures().join(folder)).unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        tokenizer.write_files(temporary.path()).unwrap();
+        let again = TextTokenizer::from_folder(temporary.path()).unwrap();
+        assert_eq!((again.bos(), again.eos()), (tokenizer.bos(), tokenizer.eos()), "{folder}");
+        assert_eq!(again.token_names(), tokenizer.token_names());
+        assert_eq!(again.chat_template(), tokenizer.chat_template());
+        assert_eq!(again.to_json(), tokenizer.to_json());
+        let read = |name: &str| -> serde_json::Value {
+            serde_json::from_slice(&std::fs::read(temporary.path().join(name)).unwrap()).unwrap()
+        };
+        let config = read("tokenizer_config.json");
+        assert_eq!(config["tokenizer_class"], "PreTrainedTokenizerFast");
+        assert_eq!(read("special_tokens_map.json")["eos_token"], tokenizer.token_text(tokenizer.eos().unwrap()));
+        if folder == "byte-level" {
+            assert_eq!(config["model_max_length"], 4096);
+        }
+    }
+}
+
+#[test]
+fn folders_say_which_tokens_begin_and_end_a_text() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    assert!(TextTokenizer::from_folder(folder).err().unwrap().to_string().contains("tokenizer.model"));
+    std::fs::copy(fixtures().join("llama-2/tokenizer.json"), folder.join("tokenizer.json")).unwrap();
+    let with = |name: &str, content: &str| {
+        std::fs::write(folder.join(name), content).unwrap();
+        TextTokenizer::from_folder(folder)
+    };
+    // The post-processor and the usual name, where nothing else is said.
+    let plain = TextTokenizer::from_folder(folder).unwrap();
+    assert_eq!((plain.bos(), plain.eos(), plain.chat_template()), (Some(1), Some(2), None));
+    let said = with("tokenizer_config.json", r#"{"eos_token": {"content": "<unk>"}, "add_bos_token": false}"#).unwrap();
+    assert_eq!((said.bos(), said.eos()), (None, Some(0)));
+    let map = with("special_tokens_map.json", r#"{"eos_token": "</s>", "pad_token": "<s>"}"#).unwrap();
+    assert_eq!((map.eos(), map.token_names()["pad_token"].as_str()), (Some(0), "<s>"));
+    let template = with("chat_template.jinja", "{{ messages[0].content }}").unwrap();
+    assert_eq!(template.chat_template().unwrap().source(), "{{ messages[0].content }}");
+    for (name, content) in [("tokenizer_config.json", "[]"), ("special_tokens_map.json", "{")] {
+        let error = with(name, content).err().unwrap().to_string();
+        assert!(error.contains(name), "{error}");
+        std::fs::write(folder.join(name), "{}").unwrap();
+    }
+}
+
+#[test]
+fn damaged_sentencepiece_models_are_refused_in_words() {
+    let good = std::fs::read(fixtures().join("sentencepiece/tokenizer.model")).unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let open = |bytes: &[u8]| {
+        std::fs::write(temporary.path().join("tokenizer.model"), bytes).unwrap();
+        TextTokenizer::from_folder(temporary.path()).map_err(|error| error.to_string())
+    };
+    assert!(open(&good).is_ok());
+    for (bytes, reason) in [
+        (&b""[..], "no pieces"),
+        (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "damaged"),
+        (&[0xFF; 40], "damaged"),
+        (&good[..good.len() - 3], "damaged"),
+        // A model that ends after its pieces says nothing of its kind, which then is Unigram.
+        (&good[..12], "kind"),
+    ] {
+        let error = open(bytes).err().expect(reason);
+        assert!(error.contains(reason) && error.contains("tokenizer.model"), "{reason}: {error}");
+    }
+    // Wherever it is cut or bent, it is read or refused.
+    for at in (0..good.len()).step_by(97) {
+        let _ = open(&good[..at]);
+        let mut bent = good.clone();
+        bent[at] ^= 0x55;
+        let _ = open(&bent);
+    }
 }
 
 #[test]
@@ -163,9 +344,11 @@ fn damaged_gguf_tokenizers_are_refused_in_words() {
 
     let text = |word: &str| Some(Value::String(word.to_string()));
     for (key, value, reason) in [
-        ("tokenizer.ggml.model", text("llama"), "\"llama\""),
+        ("tokenizer.ggml.model", text("t5"), "\"t5\""),
+        ("tokenizer.ggml.model", text("llama"), "tokenizer.ggml.scores"),
         ("tokenizer.ggml.model", None, "tokenizer.ggml.model"),
-        ("tokenizer.ggml.pre", text("tekken"), "tekken"),
+        ("tokenizer.ggml.pre", text("rwkv"), "rwkv"),
+        ("tokenizer.chat_template", Some(Value::String(" ".repeat(300_000))), "300000"),
         ("tokenizer.ggml.tokens", None, "tokenizer.ggml.tokens"),
         ("tokenizer.ggml.tokens", Some(numbers(&[1, 2])), "tokenizer.ggml.tokens"),
         ("tokenizer.ggml.tokens", Some(texts(&["<s>", "a", "b", "a", "x"])), "twice"),

@@ -2,9 +2,13 @@
 
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use domain::dataset::count_labels;
+use domain::hub::HubAddress;
 use domain::spec::{KNOBS, Knob, KnobKind, Quantization, TrainSpec};
+use engine::classify::ClassifierFile;
 use engine::device::{self, Chosen};
 use engine::{BaseModel, Device, EngineError};
+use service::hub::{Hub, HubSettings};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -32,6 +36,28 @@ pub fn require_file(argument: &str, path: &Path) -> Result<(), Usage> {
     }
     let what = if path.is_dir() { "is a folder, not a file" } else { "does not exist" };
     Err(Usage(format!("{argument}: {} {what}{}", path.display(), looked_from(path))))
+}
+
+/// What an argument names: a file or folder, or what the cache of the Hub has under that address.
+fn on_disk(argument: &str, given: &Path) -> Result<PathBuf, Usage> {
+    if given.exists() {
+        return Ok(given.to_path_buf());
+    }
+    let words = given.to_str().unwrap_or_default();
+    if let Some(cached) = in_cache(words) {
+        return Ok(cached);
+    }
+    let elsewhere = match HubAddress::parse(words) {
+        Ok(address) => {
+            format!(", and the cache of the Hub has no {address}: fetch it with `ayar models add {address}`")
+        }
+        Err(_) => String::new(),
+    };
+    Err(Usage(format!("{argument}: {} does not exist{}{elsewhere}", given.display(), looked_from(given))))
+}
+
+fn in_cache(words: &str) -> Option<PathBuf> {
+    Hub::new(HubSettings::from_environment()).cached(&HubAddress::parse(words).ok()?)
 }
 
 /// For relative paths: the folder they are relative to, which is what people get wrong.
@@ -79,8 +105,9 @@ impl FromStr for WantedDevice {
 // Shared by the commands that compute in this process.
 #[derive(Args, Clone, Debug)]
 pub struct BaseArguments {
-    /// Base model, a GGUF file; with an adapter, the one that it was trained on
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
+    /// Base model: a GGUF file, a folder with config.json and safetensors, or a model of the Hub that `ayar models add` has
+    /// fetched; with an adapter, the one that it was trained on
+    #[arg(long, value_name = "MODEL", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
     model: PathBuf,
     #[command(flatten)]
     device: DeviceArgument,
@@ -89,12 +116,12 @@ pub struct BaseArguments {
 impl BaseArguments {
     /// Checks both before any other work is done, and says on stderr what is to be said of the device.
     pub fn choose(&self) -> Result<Base, Usage> {
-        require_file("--model", &self.model)?;
+        let model = on_disk("--model", &self.model)?;
         let Chosen { device, note } = self.device.choose()?;
         if let Some(note) = note {
             eprintln!("{note}");
         }
-        Ok(Base { model: self.model.clone(), device })
+        Ok(Base { model, device })
     }
 }
 
@@ -105,6 +132,14 @@ pub struct Base {
 }
 
 impl Base {
+    pub fn path(&self) -> &Path {
+        &self.model
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     pub fn load(&self, quantization: Quantization) -> anyhow::Result<Arc<BaseModel>> {
         let base = BaseModel::load(&self.model, quantization, &self.device)
             .with_context(|| format!("The base model {} could not be loaded", self.model.display()))?;
@@ -114,16 +149,96 @@ impl Base {
 
 /// The folder of an adapter, given it or the folder of the run that made it.
 pub fn adapter_folder(given: &Path) -> Result<PathBuf, Usage> {
-    for folder in [given.to_path_buf(), engine::train::adapter_directory(given)] {
+    let cached = given.to_str().and_then(in_cache);
+    for folder in [given.to_path_buf(), engine::train::adapter_directory(given)].into_iter().chain(cached) {
         if folder.join("adapter_config.json").is_file() {
             return Ok(folder);
         }
     }
     Err(Usage(format!(
-        "--adapter: {} holds no adapter_config.json{}. Name the folder that `ayar train --out` wrote.",
+        "--adapter: {} holds no adapter_config.json{}. Name the folder that `ayar train --out` wrote, or an adapter in \
+         PEFT's format.",
         given.display(),
         looked_from(given)
     )))
+}
+
+// What the folder of an adapter does not say if another program has made it.
+#[derive(Args, Clone, Debug)]
+pub struct ForeignAdapterArguments {
+    /// Labels to choose from, separated by commas: for an adapter without classifier.json, which `ayar train` writes
+    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
+    labels: Vec<String>,
+    #[command(flatten)]
+    knobs: PromptKnobArguments,
+}
+
+impl ForeignAdapterArguments {
+    /// The labels and the knobs of an adapter that has no classifier.json.
+    ///
+    /// # Errors
+    /// There are no two different labels.
+    pub fn told(&self, adapter: &Path) -> Result<(Vec<String>, TrainSpec), Usage> {
+        if self.labels.is_empty() {
+            return Err(Usage(format!(
+                "--labels: {} has no {}, so its labels are not known. Name them, separated by commas, and with \
+                 --prompt_template, --max_length and --quantization what it was trained with, where that is not the \
+                 default.",
+                adapter.display(),
+                ClassifierFile::NAME
+            )));
+        }
+        let labels: Vec<String> = self.labels.iter().map(|label| label.trim().to_string()).collect();
+        let counts = count_labels(labels.iter().map(String::as_str));
+        if labels.iter().any(String::is_empty) || counts.len() < 2 || counts.len() < labels.len() {
+            return Err(Usage("--labels: there must be two or more of them, each with a name of its own.".to_string()));
+        }
+        Ok((labels, self.knobs.0.apply(TrainSpec::default())?))
+    }
+
+    /// Nothing was told of an adapter that says all this itself.
+    pub fn refuse_all(&self, adapter: &Path) -> Result<(), Usage> {
+        if self.labels.is_empty() && self.knobs.0.given.is_empty() {
+            return Ok(());
+        }
+        Err(Usage(format!(
+            "{} has a {}, which says its labels, prompt, length and quantization. Leave out --labels and the others.",
+            adapter.display(),
+            ClassifierFile::NAME
+        )))
+    }
+}
+
+/// The knobs that decide how a text looks to the model and how its weights are held.
+#[derive(Clone, Debug, Default)]
+struct PromptKnobArguments(KnobArguments);
+
+impl PromptKnobArguments {
+    fn knobs() -> impl Iterator<Item = &'static Knob> {
+        KNOBS.iter().filter(|knob| ["prompt_template", "max_length", "quantization"].contains(&knob.name))
+    }
+}
+
+impl Args for PromptKnobArguments {
+    fn augment_args(command: Command) -> Command {
+        let command = command.next_help_heading("Adapters without classifier.json");
+        Self::knobs().fold(command, |command, knob| command.arg(knob_argument(knob)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for PromptKnobArguments {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self(KnobArguments::given(matches, Self::knobs())))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// One option for every knob of the recipe, made from the list of knobs, so that none can be missing here.
@@ -134,6 +249,11 @@ pub struct KnobArguments {
 }
 
 impl KnobArguments {
+    fn given(matches: &ArgMatches, knobs: impl Iterator<Item = &'static Knob>) -> Self {
+        let words = |knob: &Knob| matches.get_one::<String>(knob.name).cloned();
+        Self { given: knobs.filter_map(|knob| Some((knob.name, words(knob)?))).collect() }
+    }
+
     /// `spec` with the given knobs set.
     pub fn apply(&self, mut spec: TrainSpec) -> Result<TrainSpec, Usage> {
         for (name, words) in &self.given {
@@ -156,11 +276,7 @@ impl Args for KnobArguments {
 
 impl FromArgMatches for KnobArguments {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = KNOBS
-            .iter()
-            .filter_map(|knob| matches.get_one::<String>(knob.name).map(|words| (knob.name, words.clone())))
-            .collect();
-        Ok(Self { given })
+        Ok(Self::given(matches, KNOBS.iter()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -16,9 +16,12 @@ pub struct ServeConfig {
     /// Database, such as sqlite://ayar.db; left out: a SQLite file in the data folder
     #[arg(long, env = "AYAR_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// Base model that runs fine-tune, a GGUF file
+    /// Base model that runs fine-tune where no other is chosen: a GGUF file, or a folder with config.json and safetensors
     #[arg(long, env = "AYAR_BASE_MODEL", default_value = DEFAULT_BASE_MODEL)]
     pub base_model: PathBuf,
+    /// Folder below which models that people add from the disk may lie; several are separated by commas
+    #[arg(long = "model-folder", env = "AYAR_MODEL_FOLDERS", value_delimiter = ',', default_value = "data/models")]
+    pub model_folders: Vec<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArgument,
     /// Dataset that is imported on the very first start

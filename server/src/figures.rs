@@ -1,13 +1,14 @@
 //! What a command found out: one JSON object for programs, a small table for people.
 
+use domain::export::ParityReport;
 use domain::metrics::Evaluation;
 use domain::spec::TrainSpec;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Rows of each part, and rows of the files that could not be used.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct RowCounts {
     pub train: usize,
     pub validation: usize,
@@ -16,7 +17,7 @@ pub struct RowCounts {
 }
 
 /// Wall time of each phase.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct PhaseSeconds {
     pub loading: f64,
     pub baseline: f64,
@@ -24,7 +25,7 @@ pub struct PhaseSeconds {
     pub evaluating: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct RowsPerSecond {
     /// Over all epochs.
     pub training: f64,
@@ -32,9 +33,11 @@ pub struct RowsPerSecond {
 }
 
 /// What `ayar train --json` prints and `figures.json` in the run's folder holds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct TrainFigures {
     pub adapter: PathBuf,
+    /// The adapter that training went on from; what is "before" is the base with it.
+    pub start_from: Option<PathBuf>,
     pub base_model: String,
     pub device: String,
     pub labels: Vec<String>,
@@ -46,6 +49,7 @@ pub struct TrainFigures {
     pub seconds: PhaseSeconds,
     pub rows_per_second: RowsPerSecond,
     pub peak_resident_bytes: Option<u64>,
+    /// The recipe, with the adapter's rank, alpha and modules where training went on from one.
     pub spec: TrainSpec,
 }
 
@@ -92,6 +96,42 @@ impl EvaluateFigures {
             self.after.seconds,
             self.rows_per_second
         )
+    }
+}
+
+/// What `ayar export --json` prints.
+#[derive(Debug, Serialize)]
+pub struct ExportFigures {
+    pub out: PathBuf,
+    pub form: &'static str,
+    /// None where nothing was merged.
+    pub merged_into: Option<&'static str>,
+    pub bytes: u64,
+    pub notes: Vec<String>,
+    pub seconds: f64,
+    /// None where there were no rows to check it on.
+    pub parity: Option<ParityReport>,
+}
+
+impl ExportFigures {
+    /// For a person at a terminal.
+    pub fn to_words(&self) -> String {
+        let mut words = format!("{}: {} in {:.1} s", self.out.display(), megabytes(self.bytes), self.seconds);
+        for note in &self.notes {
+            let _ = write!(words, "\n{note}");
+        }
+        if let Some(parity) = &self.parity {
+            let _ = write!(
+                words,
+                "\nloaded again, on {} rows: {} labels changed, probabilities differ by at most {:.4} and on average by \
+                 {:.4}",
+                parity.rows,
+                parity.changed_labels,
+                parity.largest_probability_difference,
+                parity.mean_probability_difference
+            );
+        }
+        words
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod errors;
 pub mod events;
+pub mod exports;
 pub mod guard;
 pub mod health;

@@ -35,6 +35,14 @@ enum Command {
     Evaluate(commands::evaluate::EvaluateArguments),
     /// Label texts with a trained classifier
     Classify(commands::classify::ClassifyArguments),
+    /// Take a trained classifier away, for PEFT, Transformers or llama.cpp
+    Export(commands::export::ExportArguments),
+    /// Fetch, list, check and remove models of the Hugging Face Hub
+    Models(commands::models::ModelsArguments),
+    /// Fetch an adapter or a model of the Hub as files
+    Pull(commands::models::PullArguments),
+    /// Upload an adapter or an export to the Hub, as one commit
+    Push(commands::push::PushArguments),
     /// Measure speed and memory with a fixed recipe
     Bench(commands::bench::BenchArguments),
     /// List what models can compute on here
@@ -50,6 +58,10 @@ fn main() -> ExitCode {
         Command::Train(arguments) => commands::train::train(*arguments),
         Command::Evaluate(arguments) => commands::evaluate::evaluate(arguments),
         Command::Classify(arguments) => commands::classify::classify(arguments),
+        Command::Export(arguments) => commands::export::export(arguments),
+        Command::Models(arguments) => commands::models::models(arguments),
+        Command::Pull(arguments) => commands::models::pull(&arguments),
+        Command::Push(arguments) => commands::push::push(&arguments),
         Command::Bench(arguments) => commands::bench::bench(arguments),
         Command::Devices(arguments) => commands::devices::devices(&arguments),
     };

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 /// Between two plain lines about the same piece of work.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+const BYTES_PER_MEGABYTE: u64 = 1_000_000;
+
 /// Shows how far one command is.
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -23,7 +25,9 @@ struct Position<'a> {
     done: u64,
     total: u64,
     unit: &'a str,
-    rows_per_second: f64,
+    /// Of what the rate counts, which for steps are the rows in them.
+    rate_unit: &'a str,
+    per_second: f64,
     seconds_left: f64,
     /// Such as the loss.
     detail: String,
@@ -66,9 +70,20 @@ impl Progress {
     /// Rows done of all, for work that was begun at `since`.
     pub fn rows(&mut self, done: u64, total: u64, since: Instant) {
         let seconds = since.elapsed().as_secs_f64().max(1e-9);
-        let rows_per_second = done as f64 / seconds;
-        let seconds_left = (total.saturating_sub(done)) as f64 / rows_per_second.max(1e-9);
-        self.show(Position { done, total, unit: "rows", rows_per_second, seconds_left, detail: String::new() });
+        let per_second = done as f64 / seconds;
+        let seconds_left = (total.saturating_sub(done)) as f64 / per_second.max(1e-9);
+        let (unit, rate_unit) = ("rows", "rows");
+        self.show(Position { done, total, unit, rate_unit, per_second, seconds_left, detail: String::new() });
+    }
+
+    /// Bytes done of all, for work that was begun at `since`.
+    pub fn bytes(&mut self, done: u64, total: u64, since: Instant) {
+        let seconds = since.elapsed().as_secs_f64().max(1e-9);
+        let per_second = done as f64 / seconds / BYTES_PER_MEGABYTE as f64;
+        let (done, total) = (done / BYTES_PER_MEGABYTE, total / BYTES_PER_MEGABYTE);
+        let seconds_left = (total.saturating_sub(done)) as f64 / per_second.max(1e-9);
+        let (unit, rate_unit) = ("MB", "MB");
+        self.show(Position { done, total, unit, rate_unit, per_second, seconds_left, detail: String::new() });
     }
 
     /// What a run says of itself.
@@ -79,7 +94,8 @@ impl Progress {
                 done: *done,
                 total: *total,
                 unit: "rows",
-                rows_per_second: *rows_per_second,
+                rate_unit: "rows",
+                per_second: *rows_per_second,
                 seconds_left: *seconds_left,
                 detail: String::new(),
             }),
@@ -87,7 +103,8 @@ impl Progress {
                 done: point.step,
                 total: point.total_steps,
                 unit: "steps",
-                rows_per_second: point.rows_per_second,
+                rate_unit: "rows",
+                per_second: point.rows_per_second,
                 seconds_left: point.seconds_left,
                 detail: format!("  epoch {:.2}  loss {:.4}", point.epoch, point.loss),
             }),
@@ -117,9 +134,9 @@ impl Progress {
     }
 
     fn show(&mut self, at: Position<'_>) {
-        let Position { done, total, unit, rows_per_second, seconds_left, detail } = at;
+        let Position { done, total, unit, rate_unit, per_second, seconds_left, detail } = at;
         let left = if done >= total { String::new() } else { format!(", {} left", duration(seconds_left)) };
-        let words = format!("{done}/{total} {unit}{detail}  {rows_per_second:.1} rows/s{left}");
+        let words = format!("{done}/{total} {unit}{detail}  {per_second:.1} {rate_unit}/s{left}");
         if let Some(bar) = &self.bar {
             bar.set_length(total.max(1));
             bar.set_position(done);

@@ -1,6 +1,6 @@
 //! Every route on one page.
 
-use crate::http::{errors, events, guard, health};
+use crate::http::{errors, events, exports, guard, health};
 use crate::state::AppState;
 use app::{App, shell};
 use axum::Router;
@@ -15,8 +15,9 @@ use tower_http::services::ServeDir;
 ///
 /// - `/healthz`
 /// - `/runs/{id}/events`: a run's events over a websocket
+/// - `/runs/{run}/exports/{id}/{file}`: a file of an export, to be saved
 /// - `/api/...`: the app's server functions
-/// - `/`, `/datasets`, `/runs`, `/classify` and what is below them: the app's pages
+/// - `/`, `/datasets`, `/models`, `/runs`, `/classify` and what is below them: the app's pages
 /// - anything else: a file of the site, or the app's page that says there is nothing here
 pub fn router(state: AppState) -> Router {
     let context = {
@@ -45,8 +46,10 @@ pub fn router(state: AppState) -> Router {
         .leptos_routes_with_context(&state, generate_route_list(App), context, page)
         .layer(from_fn(errors::give_server_functions_their_status))
         .layer(CompressionLayer::new())
-        // After the compression: nothing is gained by it on a websocket, and the files are compressed already.
+        // After the compression: nothing is gained by it on a websocket or on weights, and the files are compressed
+        // already.
         .route("/runs/{id}/events", get(events::events))
+        .route("/runs/{run}/exports/{id}/{*file}", get(exports::file))
         .fallback_service(files)
         .layer(from_fn(guard::limit_body))
         .layer(from_fn(guard::require_same_origin))

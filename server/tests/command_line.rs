@@ -199,6 +199,112 @@ fn train_evaluate_classify() {
     assert!(lines[1].starts_with("2,\"One, with a comma\",") && lines[2].starts_with("4,Two,"), "{answers}");
 }
 
+/// Every form is written, checked on rows, and answers as base and adapter do.
+#[test]
+fn a_classifier_is_taken_away() {
+    let folder = folder_with_rows(32, 16);
+    let output = run(&as_strs(&train_arguments(&folder, &["--num-train-epochs", "1", "--json"])));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (adapter, test) = (path(&folder, "out"), path(&folder, "test.csv"));
+    let export = |form: &str, out: &str, more: &[&str]| {
+        [&["export", "--adapter", &adapter, "--to", form, "--out", out], more].concat().join("\n")
+    };
+    for form in ["adapter", "safetensors", "gguf-f16", "gguf-q8_0", "gguf-q4_k"] {
+        let out = path(&folder, form);
+        let arguments = export(form, &out, &["--test", &test]);
+        let exported = figures(&arguments.split('\n').collect::<Vec<_>>());
+        assert_eq!((exported["form"].as_str(), exported["parity"]["rows"].as_u64()), (Some(form), Some(16)));
+        assert_eq!(exported["parity"]["changed_labels"], 0, "{exported}");
+        let report = if Path::new(&out).is_dir() { format!("{out}/parity.json") } else { format!("{out}.parity.json") };
+        let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+        assert_eq!(report, exported["parity"]);
+    }
+    let card = fs::read_to_string(path(&folder, "safetensors/README.md")).unwrap();
+    assert!(card.contains("| training rows | 32 |") && card.contains("type: accuracy"), "{card}");
+
+    // Nothing is replaced, and forms are named.
+    let taken = export("gguf-f16", &path(&folder, "adapter"), &[]);
+    let (code, said) = outcome(&taken.split('\n').collect::<Vec<_>>());
+    assert!(code == 2 && said.contains("is there already"), "{said}");
+    let unknown = export("gguf-q2", &path(&folder, "new"), &[]);
+    let (code, said) = outcome(&unknown.split('\n').collect::<Vec<_>>());
+    assert!(code == 2 && said.contains("gguf-q4_k") && said.contains("safetensors"), "{said}");
+
+    // A disk that is full, here at 4 MB a file: an error, and nothing is left.
+    let before = fs::read_dir(folder.path()).unwrap().count();
+    let full = export("gguf-f16", &path(&folder, "full.gguf"), &[]);
+    let limited = "trap '' XFSZ; ulimit -f 8192; exec \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", limited, "sh", env!("CARGO_BIN_EXE_ayar")])
+        .args(full.split('\n'))
+        .env("AYAR_BASE_MODEL", base_model())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("full.gguf"), "{}", stderr(&output));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before);
+}
+
+#[test]
+fn training_goes_on_from_an_adapter() {
+    let folder = folder_with_rows(32, 16);
+    let first = figures(&as_strs(&train_arguments(&folder, &["--num_train_epochs", "1", "--r", "4"])));
+    let (out, second) = (path(&folder, "out"), path(&folder, "second"));
+    let more = ["--num_train_epochs", "1", "--adapter", &out, "--out", &second];
+    let arguments: Vec<String> = train_arguments(&folder, &more);
+    // The second --out takes the place of the first.
+    let at = arguments.iter().position(|word| word == "--out").unwrap();
+    let arguments = [&arguments[..at], &arguments[at + 2..]].concat();
+    let output = run(&as_strs(&arguments));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("goes on from the adapter") && stderr(&output).contains("rank 4"));
+    let further: Value = serde_json::from_slice(&fs::read(path(&folder, "second/figures.json")).unwrap()).unwrap();
+    assert_eq!(further["before"]["log_loss"], first["after"]["log_loss"]);
+    assert_eq!((&further["spec"]["r"], &first["start_from"]), (&4.into(), &Value::Null));
+    assert!(further["start_from"].as_str().unwrap().contains("out"), "{further}");
+
+    let (code, said) = outcome(&as_strs(&train_arguments(&folder, &["--adapter", "nowhere"])));
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("--adapter: nowhere holds no adapter_config.json"), "{said}");
+}
+
+/// As other programs leave it: PEFT's two files, and nothing on labels and prompt.
+#[test]
+fn an_adapter_of_another_program_is_told_its_labels_and_prompt() {
+    let folder = folder_with_rows(32, 16);
+    let own_prompt = ["--prompt_template", "What is it? {text} ->", "--max_length", "64"];
+    let first = figures(&as_strs(&train_arguments(&folder, &[&own_prompt[..], &["--num_train_epochs", "1"]].concat())));
+    let (own, foreign, test) = (path(&folder, "out/adapter"), path(&folder, "foreign"), path(&folder, "test.csv"));
+    fs::create_dir(&foreign).unwrap();
+    for file in ["adapter_config.json", "adapter_model.safetensors"] {
+        fs::copy(format!("{own}/{file}"), format!("{foreign}/{file}")).unwrap();
+    }
+    let columns = ["--text-column", "text", "--label-column", "label"];
+    let evaluate = [&["evaluate", "--adapter", &foreign, "--data", &test][..], &columns].concat();
+    let (code, said) = outcome(&evaluate);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("--labels: ") && said.contains("no classifier.json"), "{said}");
+    let (code, said) = outcome(&[&evaluate[..], &["--labels", "up, up"]].concat());
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("a name of its own"), "{said}");
+
+    // In the order in which the run had them.
+    let labels: Vec<&str> = first["labels"].as_array().unwrap().iter().map(|label| label.as_str().unwrap()).collect();
+    let labels = labels.join(", ");
+    let told = [&["--labels", &labels][..], &own_prompt].concat();
+    let evaluated = figures(&[&evaluate[..], &told].concat());
+    for moment in ["before", "after"] {
+        assert_eq!(evaluated[moment]["log_loss"], first[moment]["log_loss"], "{moment}");
+    }
+    let classify = ["classify", "--text", "Profit rose by 9 percent", "--adapter"];
+    let answers = figures(&[&classify[..], &[&foreign], &told].concat());
+    assert_eq!(answers["predictions"], figures(&[&classify[..], &[&own]].concat())["predictions"]);
+    // What says all this itself is not told otherwise.
+    let (code, said) = outcome(&[&classify[..], &[&own], &told].concat());
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("has a classifier.json"), "{said}");
+}
+
 /// Ctrl-C writes a checkpoint, and kill -9 leaves the last one: the same command then reaches the figures of a run that
 /// was never disturbed.
 #[test]

@@ -2,16 +2,19 @@
 //! the line is full, the next one is told so at once instead of waiting longer and longer.
 
 use crate::error::{Result, ServiceError};
-use crate::models::Models;
-use crate::runs::{FinishedRun, Runs};
+use crate::models::{BasePath, Models};
+use crate::runs::Runs;
 use crate::worker::words_of;
+use domain::catalogue::AdapterSource;
 use domain::error::{ErrorKind, UserError};
 use domain::prediction::Classification;
-use domain::run::RunId;
+use domain::spec::TrainSpec;
 use engine::Classifier;
+use engine::classify::ClassifierFile;
 use engine::train::adapter_directory;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Instant;
 use tokio::sync::oneshot;
@@ -29,18 +32,28 @@ const OPEN: usize = 4;
 #[derive(Clone)]
 pub struct Classifiers {
     runs: Runs,
+    models: Models,
     requests: SyncSender<Request>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
-    run: RunId,
+    source: AdapterSource,
     with_adapter: bool,
+}
+
+/// What an adapter needs to answer.
+struct Trained {
+    base: BasePath,
+    adapter: PathBuf,
+    classifier: ClassifierFile,
+    /// Texts that go through the model together.
+    batch_size: usize,
 }
 
 struct Request {
     key: Key,
-    run: FinishedRun,
+    trained: Trained,
     texts: Vec<String>,
     answer: oneshot::Sender<Result<Classification>>,
 }
@@ -48,31 +61,33 @@ struct Request {
 impl Classifiers {
     pub(crate) fn start(runs: Runs, models: Models) -> Result<Self> {
         let (requests, waiting) = sync_channel(WAITING);
+        let there = models.clone();
         std::thread::Builder::new()
             .name("classifiers".to_string())
-            .spawn(move || answer_all(&models, &waiting))
+            .spawn(move || answer_all(&there, &waiting))
             .map_err(|error| ServiceError::io("classifiers thread".as_ref(), error))?;
-        Ok(Self { runs, requests })
+        Ok(Self { runs, models, requests })
     }
 
-    /// What the run's adapter says of the texts.
+    /// What a run's adapter, or one of the catalogue, says of the texts.
     ///
     /// # Errors
-    /// The run has not finished; a text is empty or too long, or there are too many; too many requests wait.
-    pub async fn classify(&self, run: RunId, texts: Vec<String>) -> Result<Classification> {
-        self.ask(Key { run, with_adapter: true }, texts).await
+    /// The run has not finished, or nobody has said what the adapter answers; a text is empty or too long, or there are
+    /// too many; too many requests wait.
+    pub async fn classify(&self, source: AdapterSource, texts: Vec<String>) -> Result<Classification> {
+        self.ask(Key { source, with_adapter: true }, texts).await
     }
 
-    /// What the base says of the texts without the run's adapter, under the same template and labels.
-    pub async fn classify_base(&self, run: RunId, texts: Vec<String>) -> Result<Classification> {
-        self.ask(Key { run, with_adapter: false }, texts).await
+    /// What the base says of the texts without the adapter, under the same template and labels.
+    pub async fn classify_base(&self, source: AdapterSource, texts: Vec<String>) -> Result<Classification> {
+        self.ask(Key { source, with_adapter: false }, texts).await
     }
 
     async fn ask(&self, key: Key, texts: Vec<String>) -> Result<Classification> {
         check_texts(&texts)?;
-        let run = self.runs.finished(key.run).await?;
+        let trained = self.trained(key.source).await?;
         let (answer, answered) = oneshot::channel();
-        match self.requests.try_send(Request { key, run, texts, answer }) {
+        match self.requests.try_send(Request { key, trained, texts, answer }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 return Err(UserError::new(
@@ -84,6 +99,37 @@ impl Classifiers {
             Err(TrySendError::Disconnected(_)) => return Err(gone()),
         }
         answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl Classifiers {
+    async fn trained(&self, source: AdapterSource) -> Result<Trained> {
+        match source {
+            AdapterSource::Run(run) => {
+                let run = self.runs.finished(run).await?;
+                Ok(Trained {
+                    base: self.models.base(run.base).await?,
+                    adapter: adapter_directory(&run.directory),
+                    classifier: run.classifier,
+                    batch_size: run.spec.per_device_eval_batch_size as usize,
+                })
+            }
+            AdapterSource::Model(model) => {
+                let adapter = self.models.adapter(model).await?;
+                let classifier = adapter.classifier.ok_or_else(|| {
+                    UserError::conflict(
+                        "Nobody has said what this adapter answers, so it can be trained further but not classified \
+                         with. Remove it from the catalogue and add it again with its labels.",
+                    )
+                })?;
+                Ok(Trained {
+                    base: self.models.base(adapter.base).await?,
+                    adapter: adapter.directory,
+                    classifier,
+                    batch_size: TrainSpec::default().per_device_eval_batch_size as usize,
+                })
+            }
+        }
     }
 }
 
@@ -119,14 +165,14 @@ fn answer_all(models: &Models, requests: &Receiver<Request>) {
     // The last used one stands first.
     let mut open: Vec<(Key, Classifier)> = Vec::new();
     while let Ok(request) = requests.recv() {
-        let Request { key, run, texts, mut answer } = request;
+        let Request { key, trained, texts, mut answer } = request;
         if answer.is_closed() {
             // Whoever asked has gone.
             continue;
         }
         let answered = catch_unwind(AssertUnwindSafe(|| {
-            let classifier = take_open(&mut open, key, &run, models)?;
-            classify(classifier, &texts, &run, &mut answer)
+            let classifier = take_open(&mut open, key, &trained, models)?;
+            classify(classifier, &texts, trained.batch_size, &mut answer)
         }));
         let answered = answered.unwrap_or_else(|panic| {
             // It may be in any state now.
@@ -144,17 +190,18 @@ fn answer_all(models: &Models, requests: &Receiver<Request>) {
 fn take_open<'a>(
     open: &'a mut Vec<(Key, Classifier)>,
     key: Key,
-    run: &FinishedRun,
+    trained: &Trained,
     models: &Models,
 ) -> Result<&'a Classifier> {
     let found = match open.iter().position(|(there, _)| *there == key) {
         Some(place) => open.remove(place),
         None => {
-            let base = models.load(run.spec.quantization)?;
+            let file = &trained.classifier;
+            let base = models.load(&trained.base, file.quantization)?;
             let classifier = if key.with_adapter {
-                Classifier::open(base, &adapter_directory(&run.directory))?
+                Classifier::open_as(base, &trained.adapter, file.clone())?
             } else {
-                Classifier::base_only(base, &run.spec.prompt_template, &run.labels, run.spec.max_length as usize)?
+                Classifier::base_only(base, &file.prompt_setup())?
             };
             (key, classifier)
         }
@@ -168,12 +215,12 @@ fn take_open<'a>(
 fn classify(
     classifier: &Classifier,
     texts: &[String],
-    run: &FinishedRun,
+    batch_size: usize,
     answer: &mut oneshot::Sender<Result<Classification>>,
 ) -> Result<Option<Classification>> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let began = Instant::now();
-    let predictions = classifier.classify(&texts, run.spec.per_device_eval_batch_size as usize, &mut |_, _| {
+    let predictions = classifier.classify(&texts, batch_size, &mut |_, _| {
         if answer.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let duration_ms = began.elapsed().as_secs_f64() * 1000.0;

@@ -1,5 +1,6 @@
 //! What can go wrong in the service: mistakes of the person, told in full, and troubles of ours, logged.
 
+use crate::hub::HubError;
 use domain::error::{ErrorKind, UserError};
 use engine::EngineError;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub enum ServiceError {
     Io { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// Something that we stored does not read back.
     #[error("what is stored as {what} cannot be read: {source}")]
     Stored { what: String, source: serde_json::Error },
@@ -67,6 +70,7 @@ impl From<ServiceError> for UserError {
         }
         let error = match error {
             ServiceError::User(error) => return error,
+            ServiceError::Hub(error) => return error.into(),
             ServiceError::Engine(error) => {
                 let told = Self::from(error);
                 if told.kind != ErrorKind::Internal {

@@ -2,6 +2,7 @@
 //! what a person typed, so no path leads out of it.
 
 use crate::error::{Result, ServiceError};
+use domain::catalogue::ExportId;
 use domain::dataset::DatasetId;
 use domain::error::UserError;
 use domain::run::RunId;
@@ -104,6 +105,16 @@ impl Files {
 
     pub fn run(&self, id: RunId) -> PathBuf {
         self.runs().join(id.to_string())
+    }
+
+    /// Of one export of a run; its name is its number.
+    pub fn export(&self, run: RunId, export: ExportId) -> PathBuf {
+        self.run(run).join("exports").join(export.to_string())
+    }
+
+    /// The Hub's token that a person has typed.
+    pub fn hub_token(&self) -> PathBuf {
+        self.root.join("hub_token")
     }
 
     pub fn predictions(&self, id: RunId) -> PathBuf {

@@ -7,8 +7,10 @@ pub mod classifiers;
 pub mod datasets;
 mod db;
 pub mod error;
+pub mod exports;
 pub mod feed;
 mod files;
+pub mod hub;
 pub mod models;
 pub mod runs;
 #[cfg(test)]
@@ -18,13 +20,18 @@ mod worker;
 pub use classifiers::Classifiers;
 pub use datasets::{Datasets, Upload};
 pub use error::ServiceError;
+pub use exports::Exports;
 pub use feed::{Feed, Watch};
+pub use hub::Hub;
 pub use models::Models;
 pub use runs::Runs;
 
 use crate::db::Database;
 use crate::error::Result;
+use crate::exports::ExportsParts;
 use crate::files::Files;
+use crate::hub::HubSettings;
+use crate::models::ModelsParts;
 use crate::runs::RunsParts;
 use crate::worker::StopSignal;
 use domain::error::UserError;
@@ -46,8 +53,11 @@ pub struct ServiceConfig {
     pub data_dir: PathBuf,
     /// Such as `sqlite:///var/lib/ayar/ayar.db?mode=rwc`. Without it, `ayar.db` in the data folder.
     pub database_url: Option<String>,
-    /// A GGUF file.
+    /// A GGUF file, or a folder with config.json and safetensors files.
     pub base_model: PathBuf,
+    /// Folders below which models that people add from the disk may lie.
+    pub model_folders: Vec<PathBuf>,
+    pub hub: HubSettings,
     /// A CSV file that becomes a dataset on the first start.
     pub sample: Option<PathBuf>,
     /// What runs and classifiers compute on.
@@ -62,6 +72,7 @@ pub struct Service {
     pub feed: Feed,
     pub classifiers: Classifiers,
     pub models: Models,
+    pub exports: Exports,
     life: Arc<Life>,
 }
 
@@ -71,7 +82,10 @@ struct Life {
     feed: Feed,
     runs: Runs,
     stop: StopSignal,
-    worker: Mutex<Option<JoinHandle<()>>>,
+    models: Models,
+    exports: Exports,
+    /// The worker, and those that download and export.
+    threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps other processes out of the data folder.
     lock: Mutex<Option<File>>,
 }
@@ -95,14 +109,22 @@ impl Service {
         let files = Files::open(&config.data_dir)?;
         let lock = lock_folder(&files)?;
         let db = Database::open(config.database_url.as_deref(), &files.database()).await?;
-        let (base_model, device) = (config.base_model.clone(), config.device.clone());
-        let models = datasets::blocking(move || Models::open(&base_model, device)).await?;
+        let parts = ModelsParts {
+            db: db.clone(),
+            files: files.clone(),
+            clock,
+            own: config.base_model.clone(),
+            folders: config.model_folders.clone(),
+            device: config.device.clone(),
+            hub: config.hub.clone(),
+        };
+        let models = datasets::blocking(move || Models::open(parts)).await?;
 
         let datasets = Datasets::new(db.clone(), files.clone(), clock);
         let feed = Feed::new(db.clone(), clock);
         let parts = RunsParts {
             db: db.clone(),
-            files,
+            files: files.clone(),
             feed: feed.clone(),
             datasets: datasets.clone(),
             models: models.clone(),
@@ -111,6 +133,10 @@ impl Service {
         let runs = Runs::new(parts);
         datasets.sweep().await?;
         runs.recover().await?;
+        models.recover().await?;
+        let parts = ExportsParts { db: db.clone(), files, runs: runs.clone(), models: models.clone(), clock };
+        let exports = Exports::new(parts);
+        exports.recover().await?;
         if let Some(sample) = config.sample
             && db.fact(SAMPLE_DONE).await?.is_none()
         {
@@ -122,28 +148,35 @@ impl Service {
         }
 
         let stop = StopSignal::default();
-        let worker = worker::start(runs.clone(), models.clone(), stop.clone())?;
+        let threads = vec![
+            worker::start(runs.clone(), models.clone(), stop.clone())?,
+            models.start_downloads(stop.clone())?,
+            exports.start_writer(stop.clone())?,
+        ];
         let life = Life {
             db,
             feed: feed.clone(),
             runs: runs.clone(),
             stop,
-            worker: Mutex::new(Some(worker)),
+            models: models.clone(),
+            exports: exports.clone(),
+            threads: Mutex::new(threads),
             lock: Mutex::new(Some(lock)),
         };
         let classifiers = Classifiers::start(runs.clone(), models.clone())?;
-        Ok(Self { datasets, runs, feed, classifiers, models, life: Arc::new(life) })
+        Ok(Self { datasets, runs, feed, classifiers, models, exports, life: Arc::new(life) })
     }
 
     /// Stops: the running run writes a checkpoint and goes back into the queue, watchers are let go, the database is
     /// closed. Returns when all that is done. Nothing else works afterwards.
     pub async fn shutdown(&self) {
-        self.life.ask_worker_to_stop();
-        let worker = self.life.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(worker) = worker {
-            let joined = tokio::task::spawn_blocking(move || worker.join()).await;
+        self.life.ask_threads_to_stop();
+        let threads = std::mem::take(&mut *self.life.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            let name = thread.thread().name().unwrap_or_default().to_string();
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
             if !matches!(joined, Ok(Ok(()))) {
-                tracing::error!("the worker ended in a panic");
+                tracing::error!("the thread \"{name}\" ended in a panic");
             }
         }
         self.feed.close();
@@ -153,15 +186,17 @@ impl Service {
 }
 
 impl Life {
-    fn ask_worker_to_stop(&self) {
+    fn ask_threads_to_stop(&self) {
         self.stop.ask();
         self.runs.queued.notify_one();
+        self.models.wake();
+        self.exports.wake();
     }
 }
 
 impl Drop for Life {
     fn drop(&mut self) {
-        self.ask_worker_to_stop();
+        self.ask_threads_to_stop();
         self.feed.close();
     }
 }

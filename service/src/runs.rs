@@ -12,6 +12,7 @@ use crate::error::{Result, ServiceError};
 use crate::feed::Feed;
 use crate::files::Files;
 use crate::models::Models;
+use domain::catalogue::{AdapterSource, ModelId};
 use domain::dataset::{DatasetId, Row};
 use domain::error::UserError;
 use domain::model::{Estimate, PromptPreview};
@@ -20,7 +21,8 @@ use domain::run::{
     TestRow,
 };
 use domain::spec::TrainSpec;
-use engine::train::{Example, TrainRequest};
+use engine::classify::ClassifierFile;
+use engine::train::{Example, TrainRequest, adapter_directory};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 use std::io::BufRead;
@@ -69,8 +71,9 @@ pub(crate) struct Claimed {
 
 /// A finished run, as far as a classifier needs it.
 pub(crate) struct FinishedRun {
+    pub base: ModelId,
     pub spec: TrainSpec,
-    pub labels: Vec<String>,
+    pub classifier: ClassifierFile,
     pub directory: PathBuf,
 }
 
@@ -91,7 +94,9 @@ impl Runs {
     /// A setting out of range, no such dataset, or a split that does not fit its rows.
     pub async fn start(&self, new: NewRun) -> Result<RunId> {
         new.spec.check()?;
-        self.models.check_present()?;
+        self.models.base(new.base_model).await?;
+        let base = self.models.info(new.base_model).await?;
+        self.start_from(&new).await?;
         let dealt = deal(&self.datasets, &new).await?;
         let id = self.db.next_number("run").await?;
         let queue_order = self.db.next_number("queue").await?;
@@ -101,21 +106,22 @@ impl Runs {
         let mut transaction = self.db.begin_write().await?;
         sqlx::query(
             "INSERT INTO runs (id, name, status, queue_order, dataset_id, base_model, request, labels, train_rows, \
-             validation_rows, test_rows, progress, created_at_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0.0, $12)",
+             validation_rows, test_rows, progress, created_at_ms, base_model_id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0.0, $12, $13)",
         )
         .bind(id)
         .bind(&new.name)
         .bind(RunStatus::Queued.as_str())
         .bind(queue_order)
         .bind(new.dataset_id)
-        .bind(self.models.info().name)
+        .bind(base.name)
         .bind(to_json(&new)?)
         .bind(to_json(&dealt.labels)?)
         .bind(dealt.train.len() as i64)
         .bind(dealt.validation.len() as i64)
         .bind(dealt.test.len() as i64)
         .bind(now)
+        .bind(new.base_model)
         .execute(&mut *transaction)
         .await?;
         let mut events = vec![RunEvent::Status { status: RunStatus::Queued, message: None }];
@@ -158,6 +164,8 @@ impl Runs {
             validation_rows: count(&row, "validation_rows")?,
             test_rows: count(&row, "test_rows")?,
             resumable,
+            base_model: request.base_model,
+            start_from: request.start_from,
         })
     }
 
@@ -175,8 +183,8 @@ impl Runs {
 
     /// Puts a cancelled or failed run back at the end of the queue. It goes on from its checkpoint, if it has one.
     pub async fn resume(&self, id: RunId) -> Result<()> {
-        self.models.check_present()?;
         let detail = self.get(id).await?;
+        self.models.base(detail.base_model).await?;
         let queue_order = self.db.next_number("queue").await?;
         let what = if detail.resumable {
             "Resumed: training goes on from the last checkpoint."
@@ -197,25 +205,37 @@ impl Runs {
     }
 
     /// A row of the dataset as the model will see it. `row` counts from 0 and goes round at the end.
-    pub async fn preview(&self, dataset: DatasetId, spec: &TrainSpec, row: u64) -> Result<(Row, PromptPreview)> {
+    pub async fn preview(
+        &self,
+        base: ModelId,
+        dataset: DatasetId,
+        spec: &TrainSpec,
+        row: u64,
+    ) -> Result<(Row, PromptPreview)> {
         spec.check()?;
+        let base = self.models.base(base).await?;
         let summary = self.datasets.get(dataset).await?;
         let row = self.datasets.row(dataset, row % summary.rows.max(1)).await?;
         let labels: Vec<String> = summary.labels.into_iter().map(|count| count.label).collect();
         let label = labels.iter().position(|label| *label == row.label).unwrap_or_default();
         let example = Example { text: row.text.clone(), label };
         let (models, spec) = (self.models.clone(), spec.clone());
-        let preview = blocking(move || Ok(engine::train::preview(&models.any(), &spec, &labels, &example)?)).await?;
+        let preview = blocking(move || {
+            let reader = models.reader(&base)?;
+            Ok(engine::train::preview(&reader, &spec, &labels, &example)?)
+        })
+        .await?;
         Ok((row, preview))
     }
 
     /// Time, memory and numbers of a run that has not been started.
     pub async fn estimate(&self, new: &NewRun) -> Result<Estimate> {
         new.spec.check()?;
-        let request = deal(&self.datasets, new).await?.into_request(new, self.files.run(0));
+        let request = self.request(0, new).await?;
+        let base = self.models.base(new.base_model).await?;
         let models = self.models.clone();
         blocking(move || {
-            let base = models.load(request.spec.quantization)?;
+            let base = models.load(&base, request.spec.quantization)?;
             estimate_from_sample(&base, request)
         })
         .await
@@ -256,7 +276,10 @@ impl Runs {
             .into());
         }
         let request: NewRun = json_column(&row, "request")?;
-        Ok(FinishedRun { spec: request.spec, labels: json_column(&row, "labels")?, directory: self.files.run(id) })
+        let directory = self.files.run(id);
+        let adapter = adapter_directory(&directory);
+        let classifier = blocking(move || Ok(ClassifierFile::read(&adapter)?)).await?;
+        Ok(FinishedRun { base: request.base_model, spec: request.spec, classifier, directory })
     }
 
     /// Takes the first run out of the queue. Of several who ask at once, each gets another run.
@@ -398,7 +421,33 @@ impl Runs {
 
     /// What the engine needs to carry out a claimed run.
     pub(crate) async fn request(&self, id: RunId, new: &NewRun) -> Result<TrainRequest> {
-        Ok(deal(&self.datasets, new).await?.into_request(new, self.files.run(id)))
+        let start_from = self.start_from(new).await?;
+        Ok(deal(&self.datasets, new).await?.into_request(new, start_from, self.files.run(id)))
+    }
+
+    /// The folder of the adapter that a run goes on from.
+    ///
+    /// # Errors
+    /// It is not there, or belongs on another base.
+    async fn start_from(&self, new: &NewRun) -> Result<Option<PathBuf>> {
+        let (base, directory) = match new.start_from {
+            None => return Ok(None),
+            Some(AdapterSource::Run(run)) => {
+                let finished = self.finished(run).await?;
+                (finished.base, adapter_directory(&finished.directory))
+            }
+            Some(AdapterSource::Model(model)) => {
+                let adapter = self.models.adapter(model).await?;
+                (adapter.base, adapter.directory)
+            }
+        };
+        if base != new.base_model {
+            return Err(UserError::invalid(
+                "The adapter to start from belongs on another base model. Choose that base, or another adapter.",
+            )
+            .into());
+        }
+        Ok(Some(directory))
     }
 
     pub(crate) fn predictions_file(&self, id: RunId) -> PathBuf {

@@ -19,8 +19,14 @@ pub async fn database() -> (tempfile::TempDir, Database) {
 }
 
 pub async fn insert_run(database: &Database, id: RunId, status: RunStatus) -> Result<()> {
-    let request =
-        NewRun { name: format!("run {id}"), dataset_id: 1, split: Default::default(), spec: TrainSpec::default() };
+    let request = NewRun {
+        name: format!("run {id}"),
+        dataset_id: 1,
+        split: Default::default(),
+        spec: TrainSpec::default(),
+        base_model: 0,
+        start_from: None,
+    };
     sqlx::query(
         "INSERT INTO runs (id, name, status, queue_order, dataset_id, base_model, request, labels, train_rows, \
          validation_rows, test_rows, progress, created_at_ms) VALUES ($1, $2, $3, $1, 1, 'b', $4, '[]', 0, 0, 0, 0.0, 0)",

@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 /// Steps that follow each other faster than this are stored together.
 const STORE_EVERY: Duration = Duration::from_millis(50);
 /// How long to wait after the database has failed before asking again.
-const AFTER_TROUBLE: Duration = Duration::from_secs(5);
+pub(crate) const AFTER_TROUBLE: Duration = Duration::from_secs(5);
 
 /// The end of the process, as the worker hears of it.
 #[derive(Clone, Default)]
@@ -31,8 +31,16 @@ impl StopSignal {
         self.0.store(true, Ordering::Release);
     }
 
-    fn is_asked(&self) -> bool {
+    pub fn is_asked(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+
+    /// Waits a while, or until the end of the process.
+    pub fn rest(&self, duration: Duration) {
+        let until = Instant::now() + duration;
+        while Instant::now() < until && !self.is_asked() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 
@@ -70,17 +78,9 @@ impl Worker {
                 Ok(None) => self.handle.block_on(self.runs.queued.notified()),
                 Err(error) => {
                     tracing::error!(%error, "the queue of runs could not be read; trying again");
-                    self.rest();
+                    self.stop.rest(AFTER_TROUBLE);
                 }
             }
-        }
-    }
-
-    /// Waits a while, or until the end of the process.
-    fn rest(&self) {
-        let until = Instant::now() + AFTER_TROUBLE;
-        while Instant::now() < until && !self.stop.is_asked() {
-            std::thread::sleep(Duration::from_millis(100));
         }
     }
 
@@ -124,7 +124,7 @@ impl Worker {
                     if self.stop.is_asked() {
                         return;
                     }
-                    self.rest();
+                    self.stop.rest(AFTER_TROUBLE);
                 }
             }
         }
@@ -137,8 +137,10 @@ impl Worker {
             recorder.finish()?;
             return Ok(Ended::Stopped);
         }
-        let request = self.handle.block_on(self.runs.request(id, &request?))?;
-        let base = self.models.load(request.spec.quantization)?;
+        let new = request?;
+        let request = self.handle.block_on(self.runs.request(id, &new))?;
+        let base = self.handle.block_on(self.models.base(new.base_model))?;
+        let base = self.models.load(&base, request.spec.quantization)?;
         let directory = &request.directory;
         std::fs::create_dir_all(directory).map_err(|error| ServiceError::io(directory, error))?;
         if progress > 0.0 && !engine::train::has_checkpoint(directory) {

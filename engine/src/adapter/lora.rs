@@ -3,7 +3,7 @@
 use crate::adapter::copy_into;
 use crate::adapter::peft::{AdapterConfig, AdapterFiles, LoraWeights};
 use crate::error::EngineError;
-use crate::kernels::Matrix;
+use crate::kernels::{Matrix, edit};
 use crate::model::config::LlamaConfig;
 use crate::model::linear::{LoraGroup, LoraPart};
 use candle_core::{DType, Device, Tensor};
@@ -44,6 +44,32 @@ pub fn module_shape(config: &LlamaConfig, module: TargetModule) -> (usize, usize
         TargetModule::GateProj | TargetModule::UpProj => (inner, hidden),
         TargetModule::DownProj => (hidden, inner),
     }
+}
+
+/// Values that the matrices of `files` hold, and with one rank for all, those that are missing included.
+///
+/// # Errors
+/// It would be far more: a file of some kilobytes must not fill the memory.
+fn check_growth(config: &LlamaConfig, files: &AdapterFiles) -> Result<(), EngineError> {
+    const MOST_TIMES: usize = 64;
+    const ALWAYS_FINE: usize = 64 << 20;
+    let held: usize = files.tensors.values().map(|weights| weights.a.len() + weights.b.len()).sum();
+    let per_rank: usize = files
+        .config
+        .target_modules
+        .iter()
+        .map(|module| module_shape(config, *module))
+        .map(|(out_features, in_features)| out_features + in_features)
+        .sum();
+    let uniform = per_rank.saturating_mul(files.config.r).saturating_mul(config.num_hidden_layers);
+    if uniform > ALWAYS_FINE.max(held.saturating_mul(MOST_TIMES)) {
+        return Err(EngineError::invalid(format!(
+            "the adapter's ranks differ too much: it holds {held} values, and with rank {} for all its modules in all \
+             layers it would have {uniform}",
+            files.config.r
+        )));
+    }
+    Ok(())
 }
 
 /// A stream of uniform numbers from a seed: splitmix64 over a counter.
@@ -171,40 +197,55 @@ impl Lora {
         Ok(copy)
     }
 
-    /// From an adapter's files.
+    /// From an adapter's files, whose modules may differ in rank and scale: the same function with one rank, the
+    /// largest, and one scale.
+    ///
+    /// A module of a smaller rank gets rows of zeros in A and columns of zeros in B. Training leaves them zero: with
+    /// s the scale, g the gradient of the output, dB = s gᵀ (x Aᵀ) has zero columns where A has zero rows, dA = s (g B)ᵀ x
+    /// has zero rows where B has zero columns, and AdamW moves no zero whose gradients have all been zero. Another
+    /// scale goes into B. A module that the files lack is all zeros, and stays so.
     ///
     /// # Errors
-    /// The adapter was made for a model of another shape, or a matrix is missing.
+    /// The adapter was made for a model of another shape, or its modules differ so much that together they would not be
+    /// of a reasonable size.
     pub fn from_files(config: &LlamaConfig, files: &AdapterFiles) -> Result<Self, EngineError> {
         let AdapterConfig { r, lora_alpha, target_modules, .. } = &files.config;
-        if *r == 0 {
-            return Err(EngineError::invalid("the adapter's rank is 0"));
-        }
-        let expected = config.num_hidden_layers * target_modules.len();
-        if files.tensors.len() != expected {
-            return Err(EngineError::invalid(format!(
-                "the adapter has matrices for {} linear layers, and this base needs {expected}: it was made for another \
-                 base",
-                files.tensors.len()
-            )));
-        }
-        let lora = Self::zeros(config, *r, *lora_alpha, target_modules)?;
         for ((layer, module), weights) in &files.tensors {
-            let own = if *layer < config.num_hidden_layers { lora.module(*layer, *module)? } else { None };
             let (out_features, in_features) = module_shape(config, *module);
-            let fits = (weights.r, weights.in_features, weights.out_features) == (*r, in_features, out_features);
-            let (Some((a, b)), true) = (own, fits) else {
+            if !target_modules.contains(module) || weights.r > *r {
+                return Err(EngineError::invalid("the adapter's modules and ranks are not those that it names itself"));
+            }
+            let fits = *layer < config.num_hidden_layers
+                && (weights.in_features, weights.out_features) == (in_features, out_features);
+            if !fits {
                 return Err(EngineError::invalid(format!(
-                    "the adapter's {} of layer {layer} is {}x{} of rank {}, and this base needs {out_features}x{in_features} \
-                     of rank {r}: it was made for another base",
+                    "the adapter's {} of layer {layer} is {}x{}, and this base has {} layers of {out_features}x{in_features}: \
+                     it was made for another base",
                     module.as_str(),
                     weights.out_features,
                     weights.in_features,
-                    weights.r
+                    config.num_hidden_layers,
                 )));
-            };
-            copy_into(&a, &Tensor::from_slice(&weights.a, (*r, in_features), &Device::Cpu)?)?;
-            copy_into(&b, &Tensor::from_slice(&weights.b, (out_features, *r), &Device::Cpu)?)?;
+            }
+        }
+        check_growth(config, files)?;
+        let lora = Self::zeros(config, *r, *lora_alpha, target_modules)?;
+        for ((layer, module), weights) in &files.tensors {
+            let Some((a, b)) = lora.module(*layer, *module)? else { continue };
+            // One where the scales are the same, to the bit.
+            let factor = weights.scale() / (lora_alpha / *r as f64);
+            edit(&a, |a, _| {
+                for (to, from) in a.iter_mut().zip(&weights.a) {
+                    *to = *from;
+                }
+            })?;
+            edit(&b, |b, _| {
+                for (to, from) in b.chunks_mut(*r).zip(weights.b.chunks(weights.r)) {
+                    for (to, from) in to.iter_mut().zip(from) {
+                        *to = (f64::from(*from) * factor) as f32;
+                    }
+                }
+            })?;
         }
         Ok(lora)
     }
@@ -229,7 +270,8 @@ impl Lora {
                     let matrix = Matrix::of(tensor)?;
                     Ok(matrix.values()[..matrix.rows * matrix.columns].to_vec())
                 };
-                let weights = LoraWeights { a: values(&a)?, b: values(&b)?, r: self.r, in_features, out_features };
+                let (r, lora_alpha) = (self.r, self.lora_alpha);
+                let weights = LoraWeights { a: values(&a)?, b: values(&b)?, r, lora_alpha, in_features, out_features };
                 files.tensors.insert((layer, module), weights);
             }
         }

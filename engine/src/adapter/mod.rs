@@ -2,6 +2,7 @@
 
 pub mod lora;
 pub mod peft;
+pub mod peft_config;
 
 pub use lora::Lora;
 

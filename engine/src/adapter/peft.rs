@@ -2,11 +2,14 @@
 //!
 //! Tensors are named `base_model.model.model.layers.{i}.{self_attn|mlp}.{module}.lora_{A|B}.weight`; A is (r, in), B is
 //! (out, r), and the layer computes y = x W^T + (lora_alpha / r) (x A^T) B^T (`LoraConfig` and `LoraLayer` in
-//! peft/tuners/lora). What PEFT knows beyond that, such as DoRA, is refused by name: an adapter that would be computed
-//! wrongly must not load.
+//! peft/tuners/lora). Rank and scale may differ from module to module, and modules may be missing; what is written is
+//! of one rank and one scale. What PEFT knows beyond that, such as DoRA, is refused by name: an adapter that would be
+//! computed wrongly must not load.
 
+use crate::adapter::peft_config::{MAX_LAYERS, ModuleConfig, PeftConfig, module_key};
 use crate::error::EngineError;
 use crate::weights::safetensors::{self, SafetensorsFile, sync_parent, write_atomic};
+use crate::weights::small_file::{MAX_JSON_BYTES, read_at_most};
 use domain::spec::TargetModule;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -14,9 +17,6 @@ use std::path::{Path, PathBuf};
 
 pub const CONFIG_FILE: &str = "adapter_config.json";
 pub const TENSOR_FILE: &str = "adapter_model.safetensors";
-
-/// Highest number of a layer that is believed; the deepest Llamas have 126 layers.
-const MAX_LAYERS: usize = 4096;
 
 /// An adapter as it stands on the disk.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,13 +26,15 @@ pub struct AdapterFiles {
     pub tensors: BTreeMap<(usize, TargetModule), LoraWeights>,
 }
 
-/// The part of `adapter_config.json` that has a meaning here.
+/// The adapter as a whole: what its modules have in common.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdapterConfig {
+    /// The largest rank of a module.
     pub r: usize,
+    /// That of the first module of this rank, as [`LoraWeights::lora_alpha`].
     pub lora_alpha: f64,
     pub lora_dropout: f64,
-    /// Sorted, each once.
+    /// That have matrices in some layer. Sorted, each once.
     pub target_modules: Vec<TargetModule>,
     pub base_model_name_or_path: Option<String>,
 }
@@ -45,8 +47,17 @@ pub struct LoraWeights {
     /// (out, r)
     pub b: Vec<f32>,
     pub r: usize,
+    /// The output of the two is multiplied by lora_alpha / r.
+    pub lora_alpha: f64,
     pub in_features: usize,
     pub out_features: usize,
+}
+
+impl LoraWeights {
+    /// What the output of the two matrices is multiplied by.
+    pub fn scale(&self) -> f64 {
+        self.lora_alpha / self.r as f64
+    }
 }
 
 /// Reads the adapter in a folder.
@@ -59,18 +70,37 @@ pub fn read(directory: &Path) -> Result<AdapterFiles, EngineError> {
     let previous = previous_of(directory);
     let directory = if !directory.exists() && previous.exists() { &previous } else { directory };
     let path = directory.join(CONFIG_FILE);
-    let text = std::fs::read_to_string(&path).map_err(|source| EngineError::io(&path, source))?;
-    let json: Value =
-        serde_json::from_str(&text).map_err(|error| EngineError::bad_file(&path, format!("is no JSON: {error}")))?;
-    let config = read_config(&json).map_err(|reason| EngineError::bad_file(&path, reason))?;
+    let bytes = read_at_most(&path, MAX_JSON_BYTES)?;
+    let config = PeftConfig::parse(&bytes).map_err(|reason| EngineError::bad_file(&path, reason))?;
     let file = SafetensorsFile::open(&directory.join(TENSOR_FILE))?;
     let tensors = read_tensors(&file, &config)?;
+
+    // Of several of the largest rank, `max_by_key` takes the last.
+    let largest = tensors.values().rev().max_by_key(|weights| weights.r);
+    let (r, lora_alpha) = largest.map_or((1, 1.0), |weights| (weights.r, weights.lora_alpha));
+    let mut target_modules: Vec<TargetModule> = tensors.keys().map(|(_, module)| *module).collect();
+    target_modules.sort_unstable();
+    target_modules.dedup();
+    let config = AdapterConfig {
+        r,
+        lora_alpha,
+        lora_dropout: config.lora_dropout,
+        target_modules,
+        base_model_name_or_path: config.base_model_name_or_path,
+    };
     Ok(AdapterFiles { config, tensors })
 }
 
 /// Writes an adapter into a folder of its own, which is replaced as a whole: written aside, flushed, renamed. At every
 /// moment either the old adapter or the new one can be [`read`].
+///
+/// # Errors
+/// A file cannot be written, or the modules differ in rank or scale: [`crate::adapter::Lora`] makes them alike.
 pub fn write(directory: &Path, files: &AdapterFiles) -> Result<(), EngineError> {
+    let AdapterConfig { r, lora_alpha, .. } = files.config;
+    if files.tensors.values().any(|weights| (weights.r, weights.lora_alpha) != (r, lora_alpha)) {
+        return Err(EngineError::invalid("an adapter is written with one rank and one scale for all its modules"));
+    }
     let io = |path: &Path| {
         let path = path.to_path_buf();
         move |source| EngineError::io(&path, source)
@@ -103,160 +133,110 @@ fn remove_directory(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn read_config(json: &Value) -> Result<AdapterConfig, String> {
-    if json["peft_type"] != "LORA" {
-        return Err(format!("is an adapter of the kind {}; only LORA can be read", json["peft_type"]));
-    }
-    refuse_unknown_features(json)?;
-    let r = match json["r"].as_u64() {
-        Some(r @ 1..=65_536) => r as usize,
-        _ => return Err(format!("has the rank r = {}", json["r"])),
-    };
-    let lora_alpha = match json["lora_alpha"].as_f64() {
-        Some(alpha) if alpha.is_finite() && alpha > 0.0 => alpha,
-        _ => return Err(format!("has lora_alpha = {}", json["lora_alpha"])),
-    };
-    Ok(AdapterConfig {
-        r,
-        lora_alpha,
-        lora_dropout: json["lora_dropout"].as_f64().unwrap_or(0.0),
-        target_modules: read_target_modules(&json["target_modules"])?,
-        base_model_name_or_path: json["base_model_name_or_path"].as_str().map(String::from),
-    })
-}
+type Tensors = BTreeMap<(usize, TargetModule), LoraWeights>;
 
-/// Each field of `LoraConfig` that would change the computation, with the values that leave it alone.
-fn refuse_unknown_features(json: &Value) -> Result<(), String> {
-    let idle = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
-    };
-    for key in [
-        "alora_invocation_tokens",
-        "alpha_pattern",
-        "fan_in_fan_out",
-        "layer_replication",
-        "lora_bias",
-        "modules_to_save",
-        "rank_pattern",
-        "target_parameters",
-        "trainable_token_indices",
-        "use_bdlora",
-        "use_dora",
-        "use_qalora",
-        "use_rslora",
-    ] {
-        if !idle(&json[key]) {
-            return Err(format!("uses {key} = {}, which is not supported", json[key]));
-        }
-    }
-    let bias = &json["bias"];
-    if !(bias.is_null() || bias == "none") {
-        return Err(format!("trains biases (bias = {bias}), which is not supported"));
-    }
-    let task = &json["task_type"];
-    if !(task.is_null() || task == "CAUSAL_LM") {
-        return Err(format!("is made for the task {task}; only CAUSAL_LM is supported"));
-    }
-    // These change the base's own weights when they begin, so that the adapter does not fit the base as it is.
-    if let Some(start) = json["init_lora_weights"].as_str() {
-        let changes_base = ["pissa", "olora", "corda", "loftq", "lora_ga"].iter().any(|name| start.starts_with(name));
-        if changes_base {
-            return Err(format!("was started from a changed base (init_lora_weights = \"{start}\")"));
-        }
-    }
-    Ok(())
-}
-
-fn read_target_modules(value: &Value) -> Result<Vec<TargetModule>, String> {
-    if value == "all-linear" {
-        return Ok(TargetModule::ALL.to_vec());
-    }
-    let names = value.as_array().ok_or_else(|| format!("has target_modules = {value}, which is no list"))?;
-    let mut modules = names
-        .iter()
-        .map(|name| {
-            let module = name.as_str().and_then(TargetModule::parse);
-            module.ok_or_else(|| format!("targets the module {name}, which is not one of the seven linear layers"))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    modules.sort_unstable();
-    modules.dedup();
-    if modules.is_empty() {
-        return Err("targets no modules".to_string());
-    }
-    Ok(modules)
-}
-
-fn read_tensors(
-    file: &SafetensorsFile,
-    config: &AdapterConfig,
-) -> Result<BTreeMap<(usize, TargetModule), LoraWeights>, EngineError> {
-    let mut tensors = BTreeMap::new();
+fn read_tensors(file: &SafetensorsFile, config: &PeftConfig) -> Result<Tensors, EngineError> {
+    let mut pairs: BTreeMap<(usize, TargetModule), [Option<String>; 2]> = BTreeMap::new();
     for name in file.names() {
-        let (layer, module, is_a) = parse_tensor_name(&name)
-            .ok_or_else(|| file.bad(format!("holds \"{name}\", which is no LoRA matrix of a Llama's linear layer")))?;
-        if !config.target_modules.contains(&module) {
-            return Err(file.bad(format!("holds \"{name}\", but target_modules lacks {}", module.as_str())));
+        let (layer, module, matrix) = parse_tensor_name(&name).ok_or_else(|| {
+            let what = what_it_is(&name);
+            file.bad(format!("holds {name:?}, which is {what} and no LoRA matrix of a Llama's linear layer"))
+        })?;
+        let place = &mut pairs.entry((layer, module)).or_default()[matrix as usize];
+        if let Some(other) = place.replace(name) {
+            return Err(file.bad(format!("holds {other:?} a second time under another name")));
         }
-        if !is_a {
-            continue;
-        }
-        let b_name = tensor_name(layer, module, false);
-        let (Some(a_shape), Some(b_shape)) = (file.shape(&name), file.shape(&b_name)) else {
-            return Err(file.bad(format!("holds \"{name}\" without \"{b_name}\"")));
-        };
-        let (&[r, in_features], &[out_features, b_r]) = (a_shape, b_shape) else {
-            return Err(file.bad(format!("\"{name}\" is {a_shape:?} and its B {b_shape:?}; both should be matrices")));
-        };
-        if r != config.r || b_r != config.r {
-            return Err(file.bad(format!("\"{name}\" has rank {r} and its B {b_r}; r is {}", config.r)));
-        }
-        let (a, b) = (file.tensor_f32(&name)?, file.tensor_f32(&b_name)?);
-        if a.iter().chain(&b).any(|value| !value.is_finite()) {
-            return Err(file.bad(format!("\"{name}\" or its B holds values that are no finite numbers")));
-        }
-        tensors.insert((layer, module), LoraWeights { a, b, r, in_features, out_features });
     }
-    // Each A has found its B; as many tensors as twice the pairs means that each B had its A.
-    if tensors.is_empty() || file.names().len() != 2 * tensors.len() {
-        return Err(file.bad("holds lora_B matrices without their lora_A, or nothing at all"));
+    if pairs.is_empty() {
+        return Err(file.bad("holds nothing"));
+    }
+    let mut tensors = BTreeMap::new();
+    for ((layer, module), names) in pairs {
+        let [Some(a), Some(b)] = &names else {
+            let lone = names.iter().flatten().next();
+            return Err(file.bad(format!("holds {lone:?} without the other matrix of the pair, lora_A and lora_B")));
+        };
+        let wanted = config.module(layer, module).map_err(|reason| file.bad(reason))?.ok_or_else(|| {
+            let key = module_key(layer, module);
+            file.bad(format!("holds {a:?}, but target_modules and its exceptions in {CONFIG_FILE} leave out {key}"))
+        })?;
+        tensors.insert((layer, module), read_pair(file, a, b, wanted)?);
     }
     Ok(tensors)
 }
 
-fn tensor_name(layer: usize, module: TargetModule, is_a: bool) -> String {
-    let matrix = if is_a { "lora_A" } else { "lora_B" };
-    format!("base_model.model.model.layers.{layer}.{}.{}.{matrix}.weight", block_of(module), module.as_str())
-}
-
-/// The inverse of [`tensor_name`].
-fn parse_tensor_name(name: &str) -> Option<(usize, TargetModule, bool)> {
-    let mut words = name.strip_prefix("base_model.model.model.layers.")?.split('.');
-    let layer = words.next()?.parse().ok().filter(|layer| *layer < MAX_LAYERS)?;
-    let _block = words.next()?;
-    let module = TargetModule::parse(words.next()?)?;
-    let is_a = words.next()? == "lora_A";
-    (tensor_name(layer, module, is_a) == name).then_some((layer, module, is_a))
-}
-
-fn block_of(module: TargetModule) -> &'static str {
-    match module {
-        TargetModule::QProj | TargetModule::KProj | TargetModule::VProj | TargetModule::OProj => "self_attn",
-        TargetModule::GateProj | TargetModule::UpProj | TargetModule::DownProj => "mlp",
+fn read_pair(
+    file: &SafetensorsFile,
+    a_name: &str,
+    b_name: &str,
+    ModuleConfig { r, lora_alpha }: ModuleConfig,
+) -> Result<LoraWeights, EngineError> {
+    let (a_shape, b_shape) = (file.shape(a_name).unwrap_or_default(), file.shape(b_name).unwrap_or_default());
+    let (&[a_r, in_features], &[out_features, b_r]) = (a_shape, b_shape) else {
+        return Err(file.bad(format!("{a_name:?} is {a_shape:?} and its B {b_shape:?}; both should be matrices")));
+    };
+    if a_r != r || b_r != r {
+        return Err(file.bad(format!("{a_name:?} has rank {a_r} and its B {b_r}; by {CONFIG_FILE} it is {r}")));
     }
+    let (a, b) = (file.tensor_f32(a_name)?, file.tensor_f32(b_name)?);
+    if a.iter().chain(&b).any(|value| !value.is_finite()) {
+        return Err(file.bad(format!("{a_name:?} or its B holds values that are no finite numbers")));
+    }
+    Ok(LoraWeights { a, b, r, lora_alpha, in_features, out_features })
+}
+
+/// What a tensor belongs to that is not known here, as far as PEFT's names tell.
+fn what_it_is(name: &str) -> &'static str {
+    for (part, what) in [
+        ("lora_magnitude_vector", "a magnitude of DoRA"),
+        ("lora_embedding_", "part of an adapted embedding"),
+        ("trainable_tokens", "an embedding of a trained token"),
+        ("modules_to_save", "a module that was trained whole"),
+        (".bias", "a trained bias"),
+        (".lora_", "a LoRA matrix of another module"),
+    ] {
+        if name.contains(part) {
+            return what;
+        }
+    }
+    "unknown to PEFT's plain LoRA"
 }
 
 fn write_tensors(path: &Path, files: &AdapterFiles) -> Result<(), EngineError> {
-    let mut tensors = Vec::with_capacity(2 * files.tensors.len());
+    let mut tensors = Vec::new();
     for (&(layer, module), weights) in &files.tensors {
-        let LoraWeights { a, b, r, in_features, out_features } = weights;
-        tensors.push((tensor_name(layer, module, true), vec![*r, *in_features], a.as_slice()));
-        tensors.push((tensor_name(layer, module, false), vec![*out_features, *r], b.as_slice()));
+        let LoraWeights { a, b, r, in_features, out_features, .. } = weights;
+        tensors.push((tensor_name(layer, module, Pair::A), vec![*r, *in_features], a.as_slice()));
+        tensors.push((tensor_name(layer, module, Pair::B), vec![*out_features, *r], b.as_slice()));
     }
     safetensors::write(path, &tensors, HashMap::from([("format".to_string(), "pt".to_string())]))
+}
+
+/// Which of a module's two matrices.
+#[derive(Clone, Copy)]
+enum Pair {
+    A,
+    B,
+}
+
+fn tensor_name(layer: usize, module: TargetModule, matrix: Pair) -> String {
+    let matrix = match matrix {
+        Pair::A => "lora_A",
+        Pair::B => "lora_B",
+    };
+    format!("base_model.model.{}.{matrix}.weight", module_key(layer, module))
+}
+
+/// The inverse of [`tensor_name`]. `.default`, the name of a model's first adapter, is left out of files by PEFT; files
+/// made straight from a model's state have it.
+fn parse_tensor_name(name: &str) -> Option<(usize, TargetModule, Pair)> {
+    let plain = name.replacen(".default.weight", ".weight", 1);
+    let mut words = plain.strip_prefix("base_model.model.model.layers.")?.split('.');
+    let layer = words.next()?.parse().ok().filter(|layer| *layer < MAX_LAYERS)?;
+    let _block = words.next()?;
+    let module = TargetModule::parse(words.next()?)?;
+    let matrix = if words.next()? == "lora_A" { Pair::A } else { Pair::B };
+    (tensor_name(layer, module, matrix) == plain).then_some((layer, module, matrix))
 }
 
 /// The fields that PEFT 0.21 writes for a plain LoRA; it fills in those that are left out.

@@ -1,6 +1,7 @@
 //! The shape of a Llama, or of one of its relatives.
 
 use crate::error::EngineError;
+use domain::model::BaseModelInfo;
 
 /// Models that are Llamas but for a detail or two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,6 +157,23 @@ impl LlamaConfig {
     /// Width of the queries of all heads.
     pub fn query_width(&self) -> usize {
         self.num_attention_heads * self.head_dim
+    }
+
+    /// The same for people and estimates.
+    pub fn info(&self, name: &str) -> BaseModelInfo {
+        BaseModelInfo {
+            name: name.to_string(),
+            architecture: self.family.as_str().to_string(),
+            parameters: self.parameters(),
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: self.num_attention_heads,
+            num_key_value_heads: self.num_key_value_heads,
+            head_dim: self.head_dim,
+            vocab_size: self.vocab_size,
+            context_length: self.max_position_embeddings,
+        }
     }
 
     /// Values of all weights, biases and norms together.

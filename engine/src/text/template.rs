@@ -1,7 +1,8 @@
 //! The prompt around a text, as tokens.
 
 use crate::error::EngineError;
-use crate::text::tokenizer::TextTokenizer;
+use crate::text::tokenizer::{Place, TextTokenizer};
+use crate::text::wrapping::Wrapping;
 use domain::model::{PreviewToken, PromptPreview, TokenRole};
 use domain::template::{PromptTemplate, RenderedTemplate};
 use std::sync::Arc;
@@ -10,10 +11,23 @@ use std::sync::Arc;
 /// have in common at the beginning is the same for all rows.
 const PROBES: [&str; 3] = ["A", "\u{1}", "7 %"];
 
+/// What the tokens of a prompt follow from, beside the tokenizer and the text.
+#[derive(Clone, Copy, Debug)]
+pub struct PromptSetup<'a> {
+    pub template: &'a PromptTemplate,
+    pub labels: &'a [String],
+    /// Most tokens of prompt and label together: the smaller of the recipe's and the model's.
+    pub max_length: usize,
+    /// Puts the prompt into the model's own chat template.
+    pub use_chat_template: bool,
+}
+
 /// A template with its labels, ready to turn texts into tokens. Training, evaluation and serving share it.
 pub struct PromptEncoder {
     tokenizer: Arc<TextTokenizer>,
     rendered: RenderedTemplate,
+    /// The model's chat template around it, where the prompt goes into one.
+    wrapping: Option<Wrapping>,
     /// What follows the prompt for each label.
     labels: Vec<Vec<u32>>,
     terminated: bool,
@@ -25,30 +39,30 @@ pub struct PromptEncoder {
 /// The tokens before the label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedPrompt {
-    /// The first token of the model, if it has one, and the prompt.
+    /// The first token of the model, if it has one, and the prompt; or the prompt in the model's chat template.
     pub tokens: Vec<u32>,
     /// True where the text was cut at its end to fit.
     pub cut: bool,
 }
 
 impl PromptEncoder {
-    /// `max_length` counts the tokens of prompt and label together: the smaller of the recipe's and the model's.
-    ///
     /// # Errors
-    /// No labels, two labels that are the same tokens, a label without any, or a prompt that does not fit even with
-    /// an empty text.
-    pub fn new(
-        tokenizer: Arc<TextTokenizer>,
-        template: &PromptTemplate,
-        labels: &[String],
-        max_length: usize,
-    ) -> Result<Self, EngineError> {
+    /// No labels, two labels that are the same tokens, a label without any, a prompt that does not fit even with
+    /// an empty text, or a chat template that is asked for and is not there or cannot be used.
+    pub fn new(tokenizer: Arc<TextTokenizer>, setup: &PromptSetup) -> Result<Self, EngineError> {
+        let PromptSetup { template, labels, max_length, use_chat_template } = *setup;
         let rendered = template.render(labels);
-        let (label_tokens, terminated) = encode_labels(&tokenizer, rendered.label_separator, labels)?;
+        let wrapping = use_chat_template.then(|| Wrapping::of(&tokenizer)).transpose().map_err(EngineError::Invalid)?;
+        let (separator, place) = match &wrapping {
+            Some(wrapping) => wrapping.label_separator(rendered.label_separator),
+            None => (rendered.label_separator, Place::AfterWords),
+        };
+        let encode_label = |label: &String| tokenizer.encode_at(place, &format!("{separator}{label}"));
+        let (label_tokens, terminated) = finish_labels(labels.iter().map(encode_label).collect(), labels, &tokenizer)?;
         let longest = label_tokens.iter().map(Vec::len).max().unwrap_or(0);
         let prompt_limit = max_length.saturating_sub(longest);
         let mut encoder =
-            Self { tokenizer, rendered, labels: label_tokens, terminated, prompt_limit, shared: Vec::new() };
+            Self { tokenizer, rendered, wrapping, labels: label_tokens, terminated, prompt_limit, shared: Vec::new() };
 
         let empty = encoder.prompt_tokens("").len();
         if empty > prompt_limit {
@@ -157,22 +171,25 @@ impl PromptEncoder {
     /// Before, text and after are tokenised as one string, since merges cross the seams.
     fn prompt_tokens(&self, text: &str) -> Vec<u32> {
         let RenderedTemplate { before, after, .. } = &self.rendered;
+        if let Some(wrapping) = &self.wrapping {
+            // A chat template writes the first token itself where the model wants one.
+            return wrapping.tokens(&self.tokenizer, &format!("{before}{text}{after}"));
+        }
         let mut tokens: Vec<u32> = self.tokenizer.bos().into_iter().collect();
         tokens.extend(self.tokenizer.encode(&format!("{before}{text}{after}")));
         tokens
     }
 }
 
-fn encode_labels(
-    tokenizer: &TextTokenizer,
-    separator: &str,
+/// Checks that the labels' tokens tell them apart, and ends each with the end-of-text token where they begin alike.
+fn finish_labels(
+    mut encoded: Vec<Vec<u32>>,
     labels: &[String],
+    tokenizer: &TextTokenizer,
 ) -> Result<(Vec<Vec<u32>>, bool), EngineError> {
     if labels.is_empty() {
         return Err(EngineError::invalid("There are no labels to choose from."));
     }
-    let mut encoded: Vec<Vec<u32>> =
-        labels.iter().map(|label| tokenizer.encode(&format!("{separator}{label}"))).collect();
     let mut terminated = false;
     for (index, tokens) in encoded.iter().enumerate() {
         if tokens.is_empty() {

@@ -1,157 +1,275 @@
-//! Byte-level BPE tokenizers, from a GGUF file's metadata or from a tokenizer.json.
+//! BPE tokenizers, from a GGUF file's metadata, from a tokenizer.json or from a SentencePiece model.
 //!
-//! Both ways meet in one: the metadata is written as a tokenizer.json, which is checked and handed to the `tokenizers`
+//! All ways meet in one: what was read is written as a tokenizer.json, which is checked and handed to the `tokenizers`
 //! crate. The same JSON is saved beside an adapter, for PEFT and everybody else.
 
 use crate::error::EngineError;
+use crate::text::chat::ChatTemplate;
+use crate::text::check::{Alphabet, check_tokenizer, read_bounded, read_json};
+use crate::text::construction::{self, MAX_TOKENS};
+use crate::text::folder::{SENTENCEPIECE, TOKENIZER, TokenizerConfig};
+use crate::text::sentencepiece::{byte_of_piece, byte_piece, read_model};
 use crate::weights::gguf::GgufFile;
-use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use tokenizers::Tokenizer;
-
-/// The pattern by which Llama 3 splits text before merging (`LLAMA_VOCAB_PRE_TYPE_LLAMA3` in llama-vocab.cpp, and the
-/// `pre_tokenizer` of Llama 3's tokenizer.json).
-const LLAMA3_SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Names under which llama.cpp knows that pattern.
-const LLAMA3_SPLIT_NAMES: [&str; 3] = ["llama-bpe", "llama3", "llama-v3"];
-
-/// `tokenizer.ggml.token_type`: written by the model's makers, never by the people who type (`llama_token_type`).
-const TYPE_UNKNOWN: i64 = 2;
-const TYPE_CONTROL: i64 = 3;
-const TYPE_USER_DEFINED: i64 = 4;
-const TYPE_UNUSED: i64 = 5;
 
 /// End-of-text tokens of models whose tokenizer.json does not say which it is.
 const EOS_NAMES: [&str; 4] = ["<|end_of_text|>", "<|endoftext|>", "<|eot_id|>", "</s>"];
 
-/// Most tokens that are accepted. The largest vocabularies in use have some 260,000.
-const MAX_TOKENS: usize = 1 << 20;
+/// Largest `tokenizer.model`, in bytes. Gemma's takes 4 MB.
+const MAX_MODEL_BYTES: u64 = 32 << 20;
 
 /// Turns text into tokens and back.
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
+    /// The same without the space that is set before a text; none where none is set.
+    continuing: Option<Tokenizer>,
+    /// Whether that space also stands before words that follow a special token.
+    space_after_special: bool,
+    alphabet: Alphabet,
     /// Indexed by token; those the user's text must never become.
     is_special: Vec<bool>,
+    /// Those that a chat template may name, longest name first.
+    specials: Vec<SpecialToken>,
     bos: Option<u32>,
     eos: Option<u32>,
+    config: TokenizerConfig,
     /// Character of the byte-level alphabet to the byte it stands for.
     byte_of_character: HashMap<char, u8>,
+}
+
+struct SpecialToken {
+    id: u32,
+    name: String,
+    /// Takes the white space before it or behind it away.
+    lstrip: bool,
+    rstrip: bool,
+}
+
+/// Where words stand. Tokenizers that set a space before a text differ in whether they set it elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At the beginning.
+    Start,
+    /// Behind a special token.
+    AfterSpecial,
+    /// Behind other words.
+    AfterWords,
+}
+
+/// A piece of a text that the model's makers wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TextPart {
+    /// The white space that the token takes away is already gone from the words beside it.
+    Special { id: u32, strips_before: bool, strips_behind: bool },
+    /// Never empty.
+    Words(String),
 }
 
 impl TextTokenizer {
     /// Builds the tokenizer that a GGUF file describes.
     ///
     /// # Errors
-    /// A tokenizer that is not byte-level BPE with Llama 3's split pattern, or tokens, merges or ids that contradict
-    /// each other; the message names the file and the entry.
+    /// A kind of tokenizer or a way to split texts that is not known, or tokens, merges or ids that contradict each
+    /// other; the message names the file and the entry.
     pub fn from_gguf(file: &GgufFile) -> Result<Self, EngineError> {
-        let kind = file.require_str("tokenizer.ggml.model")?;
-        if kind != "gpt2" {
-            return Err(file.bad(format!(
-                "has a tokenizer of the kind \"{kind}\"; only byte-level BPE (\"gpt2\"), as in Llama 3, can be read"
-            )));
-        }
-        let pre = file.metadata_str("tokenizer.ggml.pre").unwrap_or("default");
-        if !LLAMA3_SPLIT_NAMES.contains(&pre) {
-            return Err(
-                file.bad(format!("splits text in the way \"{pre}\"; only that of Llama 3 (\"llama-bpe\") is known"))
-            );
-        }
-        let list = |key: &str| {
-            let list = file.metadata_strings(key).filter(|list| !list.is_empty() && list.len() <= MAX_TOKENS);
-            list.ok_or_else(|| file.bad(format!("lacks the list {key}, or it is too long")))
-        };
-        let tokens = list("tokenizer.ggml.tokens")?;
-        let merges = list("tokenizer.ggml.merges")?;
-        let types = match file.metadata_integers("tokenizer.ggml.token_type") {
-            Some(types) if types.len() == tokens.len() => types.to_vec(),
-            Some(types) => {
-                return Err(file.bad(format!("has {} tokens but {} token types", tokens.len(), types.len())));
-            }
-            None => vec![1; tokens.len()],
-        };
-        let token_id = |key: &str| match file.metadata_u32(key) {
-            Some(id) if (id as usize) < tokens.len() => Ok(Some(id)),
-            Some(id) => Err(file.bad(format!("{key} is {id}, but there are only {} tokens", tokens.len()))),
-            None => Ok(None),
-        };
-        let bos = token_id("tokenizer.ggml.bos_token_id")?;
-        let eos = token_id("tokenizer.ggml.eos_token_id")?;
-        // llama.cpp adds the first token for Llama 3's kind unless the file says otherwise.
-        let bos = bos.filter(|_| file.metadata_bool("tokenizer.ggml.add_bos_token").unwrap_or(true));
-
-        let json = tokenizer_json(tokens, &types, merges, bos).map_err(|reason| file.bad(reason))?;
-        Self::build(&json, bos, eos).map_err(|reason| file.bad(reason))
-    }
-
-    /// Reads a tokenizer.json. Its first token is the one its post-processor sets before an empty text, its last
-    /// the `eos_token` of a tokenizer_config.json beside it, or else the first known name of one.
-    pub fn from_json_file(path: &Path) -> Result<Self, EngineError> {
-        let bad = |reason: String| EngineError::bad_file(path, reason);
-        let text = std::fs::read_to_string(path).map_err(|source| EngineError::io(path, source))?;
-        let json: Value = serde_json::from_str(&text).map_err(|error| bad(format!("is no JSON: {error}")))?;
-        let mut built = Self::build(&json, None, None).map_err(bad)?;
-        let first = built.tokenizer.encode_fast("", true).map_err(|error| bad(error.to_string()))?;
-        built.bos = first.get_ids().first().copied();
-        let named = std::fs::read_to_string(path.with_file_name("tokenizer_config.json"))
-            .ok()
-            .and_then(|text| serde_json::from_str::<Value>(&text).ok())
-            .and_then(|config| {
-                let eos = &config["eos_token"];
-                eos.as_str().or_else(|| eos["content"].as_str()).map(String::from)
-            });
-        built.eos = named
-            .iter()
-            .map(String::as_str)
-            .chain(EOS_NAMES)
-            .find_map(|name| built.tokenizer.token_to_id(name).filter(|id| built.is_special(*id)));
+        let described = construction::from_gguf(file)?;
+        let chat_template = file.metadata_str("tokenizer.chat_template").map(String::from).map(ChatTemplate::new);
+        let chat_template = chat_template.transpose().map_err(|reason| file.bad(reason))?;
+        let names: BTreeMap<String, String> =
+            described.names.into_iter().map(|(role, name)| (role.to_string(), name)).collect();
+        let config = TokenizerConfig::new(names, chat_template);
+        let mut built = Self::build(described.json, config).map_err(|reason| file.bad(reason))?;
+        (built.bos, built.eos) = (described.bos, described.eos);
         Ok(built)
     }
 
-    fn build(json: &Value, bos: Option<u32>, eos: Option<u32>) -> Result<Self, String> {
-        check_model(json)?;
-        let words = json.to_string();
-        let mut tokenizer: Tokenizer = words.parse().map_err(|error| format!("is no usable tokenizer: {error}"))?;
-        // Rows may hold the words "<|end_of_text|>": they are words there, not the end of the text.
-        tokenizer.set_encode_special_tokens(true);
-        tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
-        tokenizer.with_padding(None);
-        let added = tokenizer.get_added_tokens_decoder();
+    /// Reads the tokenizer of a model's folder: its tokenizer.json, or else the SentencePiece model that it would be
+    /// made from, with what stands beside it.
+    ///
+    /// # Errors
+    /// Neither is there, or a file cannot be used; the message names it.
+    pub fn from_folder(folder: &Path) -> Result<Self, EngineError> {
+        let json = folder.join(TOKENIZER);
+        if json.exists() {
+            return Self::from_json_file(&json);
+        }
+        let model = folder.join(SENTENCEPIECE);
+        if !model.exists() {
+            return Err(EngineError::bad_file(
+                folder,
+                format!("has no tokenizer: neither {TOKENIZER} nor {SENTENCEPIECE} is there"),
+            ));
+        }
+        let bad = |reason: String| EngineError::bad_file(&model, reason);
+        let config = TokenizerConfig::read(folder)?;
+        let bytes = read_bounded(&model, MAX_MODEL_BYTES).map_err(bad)?;
+        let (mut pieces, eos) = read_model(&bytes, MAX_TOKENS).map_err(bad)?;
+        if config.add_bos == Some(false) {
+            pieces.bos = None;
+        }
+        let (bos, eos_name) = (pieces.bos, eos.map(|id| pieces.tokens[id as usize].clone()));
+        let bos_name = bos.map(|id| pieces.tokens[id as usize].clone());
+        let mut built = Self::build(pieces.tokenizer_json().map_err(bad)?, config).map_err(bad)?;
+        built.bos = bos;
+        built.eos = built.named("eos_token").or(eos);
+        for (role, name) in [("bos_token", bos_name), ("eos_token", eos_name)] {
+            if let Some(name) = name {
+                built.config.names.entry(role.to_string()).or_insert(name);
+            }
+        }
+        Ok(built)
+    }
+
+    /// Reads a tokenizer.json and what stands beside it. Its first token is the one its post-processor sets before a
+    /// text, unless tokenizer_config.json says otherwise; its last the `eos_token` there, or else the first known name
+    /// of one.
+    ///
+    /// # Errors
+    /// Files that are no such JSON, that the tokenizer could not cope with, or a kind of tokenizer that is not known;
+    /// the message names the file.
+    pub fn from_json_file(path: &Path) -> Result<Self, EngineError> {
+        let bad = |reason: String| EngineError::bad_file(path, reason);
+        let json = read_json(path).map_err(bad)?;
+        let config = TokenizerConfig::read(path.parent().unwrap_or(Path::new(".")))?;
+        let first = first_token(&json["post_processor"]);
+        let mut built = Self::build(json, config).map_err(bad)?;
+        built.bos = match built.config.add_bos {
+            Some(true) => built.named("bos_token").or(first),
+            Some(false) => None,
+            None => first,
+        };
+        built.bos = built.bos.filter(|id| (*id as usize) < built.is_special.len());
+        let known = || EOS_NAMES.iter().find_map(|name| built.special_id(name));
+        built.eos = built.named("eos_token").or_else(known);
+        Ok(built)
+    }
+
+    fn build(mut json: Value, config: TokenizerConfig) -> Result<Self, String> {
+        let alphabet = check_tokenizer(&json)?;
+        // Neither is for us, and both may ask for more memory than there is.
+        json["truncation"] = Value::Null;
+        json["padding"] = Value::Null;
+        let tokenizer = parse(&json)?;
+        for token in json["added_tokens"].as_array().into_iter().flatten() {
+            let content = token["content"].as_str().unwrap_or_default();
+            // The crate gives the next free number to tokens that are not in the vocabulary, whatever the file says.
+            if tokenizer.token_to_id(content).map(u64::from) != token["id"].as_u64() {
+                return Err(format!("adds the token {content:?} with the number {}, which does not fit", token["id"]));
+            }
+        }
+        let space_after_special = without_prefix(&mut json);
+        let continuing = space_after_special.map(|_| parse(&json)).transpose()?;
+
         let highest = tokenizer.get_vocab(true).values().copied().max().unwrap_or(0) as usize;
         if highest >= MAX_TOKENS {
             return Err(format!("has a token with the number {highest}; at most {MAX_TOKENS} are accepted"));
         }
         let mut is_special = vec![false; highest + 1];
-        for (id, _) in added.iter().filter(|(_, token)| token.special) {
-            is_special[*id as usize] = true;
+        let mut specials = Vec::new();
+        for (id, token) in tokenizer.get_added_tokens_decoder() {
+            let has_a_role = config.names.values().any(|name| *name == token.content);
+            if token.special || has_a_role {
+                is_special[id as usize] = true;
+                specials.push(SpecialToken { id, name: token.content, lstrip: token.lstrip, rstrip: token.rstrip });
+            }
         }
-        let byte_of_character = byte_level_alphabet();
-        Ok(Self { tokenizer, is_special, bos, eos, byte_of_character })
+        // Transformers makes every token with a role a special one, too.
+        for name in config.names.values() {
+            let Some(id) = tokenizer.token_to_id(name).filter(|id| !is_special[*id as usize]) else { continue };
+            is_special[id as usize] = true;
+            specials.push(SpecialToken { id, name: name.clone(), lstrip: false, rstrip: false });
+        }
+        specials.sort_by(|one, other| (other.name.len(), &one.name).cmp(&(one.name.len(), &other.name)));
+        Ok(Self {
+            tokenizer,
+            continuing,
+            space_after_special: space_after_special.unwrap_or(false),
+            alphabet,
+            is_special,
+            specials,
+            bos: None,
+            eos: None,
+            config,
+            byte_of_character: byte_level_alphabet(),
+        })
     }
 
-    /// Tokens of a text, as ordinary words throughout: nothing is put before or after it, and the name of a special
-    /// token in it is spelled out.
+    /// Tokens of a text, as ordinary words throughout: nothing is put before or after it but the space that some
+    /// tokenizers begin every text with, and the name of a special token in it is spelled out.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        // Byte-level BPE has a token for every byte and no unknown text, so this cannot fail; should a damaged
-        // vocabulary make it, no tokens is the answer that every caller already copes with.
-        let Ok(encoding) = self.tokenizer.encode_fast(text, false) else { return Vec::new() };
+        self.encode_at(Place::Start, text)
+    }
+
+    /// The same for words that stand elsewhere than at the beginning.
+    pub fn encode_at(&self, place: Place, words: &str) -> Vec<u32> {
+        let with_space = place == Place::Start || (place == Place::AfterSpecial && self.space_after_special);
+        let continuing = self.continuing.as_ref().filter(|_| !with_space);
+        // Every byte has a token, so this cannot fail; should a damaged vocabulary make it, no tokens is the answer
+        // that every caller already copes with.
+        let Ok(encoding) = continuing.unwrap_or(&self.tokenizer).encode_fast(words, false) else { return Vec::new() };
         let ids = encoding.get_ids();
         if !ids.iter().any(|id| self.is_special(*id)) {
             return ids.to_vec();
         }
         // A special token whose whole name is one piece for the split pattern is found in the vocabulary after all.
-        // In the byte-level alphabet each of its characters is a token of its own.
         let mut spelled = Vec::with_capacity(ids.len());
         for &id in ids {
             if self.is_special(id) {
-                let name = self.tokenizer.id_to_token(id).unwrap_or_default();
-                spelled.extend(name.chars().filter_map(|c| self.tokenizer.token_to_id(c.encode_utf8(&mut [0; 4]))));
+                self.spell(&self.tokenizer.id_to_token(id).unwrap_or_default(), &mut spelled);
             } else {
                 spelled.push(id);
             }
         }
         spelled
+    }
+
+    /// A name character by character. In the byte-level alphabet each character is a token of its own; elsewhere it is
+    /// one, or its bytes are.
+    fn spell(&self, name: &str, spelled: &mut Vec<u32>) {
+        for character in name.chars() {
+            let mut buffer = [0; 4];
+            let character: &str = character.encode_utf8(&mut buffer);
+            let id = self.tokenizer.token_to_id(character).filter(|id| !self.is_special(*id));
+            match id {
+                Some(id) => spelled.push(id),
+                None => {
+                    spelled.extend(character.bytes().filter_map(|byte| self.tokenizer.token_to_id(&byte_piece(byte))))
+                }
+            }
+        }
+    }
+
+    /// Takes a text that the model's makers wrote, such as a chat template's, apart at the names of special tokens;
+    /// the longest name counts, as in the `tokenizers` crate.
+    pub fn split_special(&self, text: &str) -> Vec<TextPart> {
+        let mut parts = Vec::new();
+        let (mut from, mut at) = (0, 0);
+        while at < text.len() {
+            let rest = &text[at..];
+            let Some(special) = self.specials.iter().find(|special| rest.starts_with(&special.name)) else {
+                at += rest.chars().next().map_or(1, char::len_utf8);
+                continue;
+            };
+            let words = &text[from..at];
+            let words = if special.lstrip { words.trim_end() } else { words };
+            if !words.is_empty() {
+                parts.push(TextPart::Words(words.to_string()));
+            }
+            let SpecialToken { id, lstrip, rstrip, .. } = *special;
+            parts.push(TextPart::Special { id, strips_before: lstrip, strips_behind: rstrip });
+            at += special.name.len();
+            if rstrip {
+                at = text.len() - text[at..].trim_start().len();
+            }
+            from = at;
+        }
+        if from < text.len() {
+            parts.push(TextPart::Words(text[from..].to_string()));
+        }
+        parts
     }
 
     /// The token that stands before every text, for models that were trained so.
@@ -162,6 +280,16 @@ impl TextTokenizer {
     /// The token that ends a text.
     pub fn eos(&self) -> Option<u32> {
         self.eos
+    }
+
+    /// Names of tokens by their roles, such as `eos_token`, for chat templates.
+    pub fn token_names(&self) -> &BTreeMap<String, String> {
+        &self.config.names
+    }
+
+    /// How the model's makers wrap what is said to it, where they say so.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.config.chat_template.as_ref()
     }
 
     /// Whether a token is one of the model's own signs, such as `<|begin_of_text|>`.
@@ -180,8 +308,15 @@ impl TextTokenizer {
         if self.is_special(id) {
             return token;
         }
-        let bytes: Option<Vec<u8>> = token.chars().map(|c| self.byte_of_character.get(&c).copied()).collect();
-        bytes.map_or(token, |bytes| String::from_utf8_lossy(&bytes).into_owned())
+        let bytes: Option<Vec<u8>> = match self.alphabet {
+            Alphabet::ByteLevel => token.chars().map(|c| self.byte_of_character.get(&c).copied()).collect(),
+            Alphabet::ByteFallback => byte_of_piece(&token).map(|byte| vec![byte]),
+        };
+        match bytes {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None if self.alphabet == Alphabet::ByteFallback => token.replace('▁', " "),
+            None => token,
+        }
     }
 
     /// Text of tokens, special ones by their names.
@@ -195,124 +330,83 @@ impl TextTokenizer {
         tokenizer.set_encode_special_tokens(false);
         tokenizer.to_string(true).unwrap_or_default()
     }
+
+    /// Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json, which `AutoTokenizer.from_pretrained`
+    /// of Transformers loads as the same tokenizer.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write_files(&self, folder: &Path) -> Result<(), EngineError> {
+        let path = folder.join(TOKENIZER);
+        std::fs::write(&path, self.to_json()).map_err(|source| EngineError::io(&path, source))?;
+        self.config.write(folder)
+    }
+
+    /// The token that has a role.
+    fn named(&self, role: &str) -> Option<u32> {
+        self.special_id(self.config.names.get(role)?)
+    }
+
+    fn special_id(&self, name: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(name).filter(|id| self.is_special(*id))
+    }
 }
 
-/// What `tokenizers` would panic over or misread: a merge longer than every token, ids far apart or shared, a kind
-/// of model that is none of ours.
-fn check_model(json: &Value) -> Result<(), String> {
-    let model = &json["model"];
-    // Older files leave the type out.
-    if !model["type"].is_null() && model["type"] != "BPE" {
-        return Err(format!("has a tokenizer of the kind {}; only BPE can be read", model["type"]));
-    }
-    if model["byte_fallback"] == true || !uses_byte_level(json) {
-        return Err("has a tokenizer that is not byte-level, as Llama 3's is".to_string());
-    }
-    for key in ["continuing_subword_prefix", "end_of_word_suffix", "dropout"] {
-        let value = &model[key];
-        if !(value.is_null() || value == "") {
-            return Err(format!("has a tokenizer with {key}, which byte-level BPE does not use"));
-        }
-    }
-    let vocab = model["vocab"].as_object().ok_or("has a tokenizer without a vocabulary")?;
-    let mut seen = vec![false; vocab.len().min(MAX_TOKENS) * 2];
-    for (token, id) in vocab {
-        let slot = id.as_u64().and_then(|id| seen.get_mut(usize::try_from(id).ok()?));
-        match slot {
-            Some(taken) if !*taken => *taken = true,
-            _ => return Err(format!("gives token {token:?} the number {id}, which is taken or far out of range")),
-        }
-    }
-    let merges = model["merges"].as_array().ok_or("has a tokenizer without merges")?;
-    for merge in merges {
-        let pair = match merge {
-            Value::String(words) => words.split_once(' '),
-            Value::Array(words) => match words.as_slice() {
-                [Value::String(first), Value::String(second)] => Some((first.as_str(), second.as_str())),
-                _ => None,
-            },
-            _ => None,
-        };
-        let known = |token: &str| vocab.contains_key(token);
-        if !pair.is_some_and(|(first, second)| known(first) && known(second) && known(&format!("{first}{second}"))) {
-            return Err(format!("has a merge {merge} of tokens that are not in its vocabulary"));
-        }
-    }
-    Ok(())
+/// For words only: special tokens in a text are spelled out.
+fn parse(json: &Value) -> Result<Tokenizer, String> {
+    let mut tokenizer: Tokenizer =
+        json.to_string().parse().map_err(|error| format!("is no usable tokenizer: {error}"))?;
+    // Rows may hold the words "<|end_of_text|>": they are words there, not the end of the text.
+    tokenizer.set_encode_special_tokens(true);
+    Ok(tokenizer)
 }
 
-fn uses_byte_level(json: &Value) -> bool {
-    let pre = &json["pre_tokenizer"];
-    let steps = pre["pretokenizers"].as_array();
-    pre["type"] == "ByteLevel" || steps.is_some_and(|steps| steps.iter().any(|step| step["type"] == "ByteLevel"))
-}
-
-/// The tokenizer.json of a byte-level BPE with Llama 3's split, as Llama 3's own is written.
-fn tokenizer_json(tokens: &[String], types: &[i64], merges: &[String], bos: Option<u32>) -> Result<Value, String> {
-    let mut vocab = Map::new();
-    let mut added = Vec::new();
-    for (id, (token, kind)) in tokens.iter().zip(types).enumerate() {
-        if vocab.insert(token.clone(), json!(id)).is_some() {
-            return Err(format!("has the token {token:?} twice"));
+/// The token that a post-processor sets before a text.
+fn first_token(post_processor: &Value) -> Option<u32> {
+    let id = match post_processor["type"].as_str()? {
+        "Sequence" => return post_processor["processors"].as_array()?.iter().find_map(first_token),
+        "TemplateProcessing" => {
+            let name = post_processor["single"][0]["SpecialToken"]["id"].as_str()?;
+            &post_processor["special_tokens"][name]["ids"][0]
         }
-        let special = [TYPE_UNKNOWN, TYPE_CONTROL, TYPE_UNUSED].contains(kind) || bos == Some(id as u32);
-        if special || *kind == TYPE_USER_DEFINED {
-            added.push(json!({
-                "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
-                "normalized": false, "special": special,
-            }));
-        }
-    }
-    let merges: Vec<Value> = merges
-        .iter()
-        .map(|merge| match merge.split_once(' ') {
-            Some((first, second)) if !second.contains(' ') => Ok(json!([first, second])),
-            _ => Err(format!("has the merge {merge:?}, which is no pair of tokens")),
-        })
-        .collect::<Result<_, _>>()?;
-    let byte_level =
-        json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false });
-    let post_processor = match bos {
-        None => byte_level.clone(),
-        Some(bos) => {
-            let name = &tokens[bos as usize];
-            let first = json!({ "SpecialToken": { "id": name, "type_id": 0 } });
-            let second = json!({ "SpecialToken": { "id": name, "type_id": 1 } });
-            json!({
-                "type": "TemplateProcessing",
-                "single": [first, { "Sequence": { "id": "A", "type_id": 0 } }],
-                "pair": [
-                    first, { "Sequence": { "id": "A", "type_id": 0 } },
-                    second, { "Sequence": { "id": "B", "type_id": 1 } },
-                ],
-                "special_tokens": { name: { "id": name, "ids": [bos], "tokens": [name] } },
-            })
-        }
+        "RobertaProcessing" | "BertProcessing" => &post_processor["cls"][1],
+        _ => return None,
     };
-    Ok(json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": added,
-        "normalizer": null,
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [
-                { "type": "Split", "pattern": { "Regex": LLAMA3_SPLIT }, "behavior": "Isolated", "invert": false },
-                byte_level,
-            ],
-        },
-        "post_processor": post_processor,
-        "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
-            // Llama 3 takes a piece that is a token as it is, before any merge.
-            "ignore_merges": true,
-            "vocab": vocab,
-            "merges": merges,
-        },
-    }))
+    id.as_u64().and_then(|id| u32::try_from(id).ok())
+}
+
+/// Changes a tokenizer.json so that it sets no space before a text. Answers whether it set one behind every special
+/// token (true) or at the beginning only (false); nothing where it set none.
+fn without_prefix(json: &mut Value) -> Option<bool> {
+    let mut found = None;
+    take_prefix(&mut json["normalizer"], &mut found);
+    take_prefix(&mut json["pre_tokenizer"], &mut found);
+    found
+}
+
+fn take_prefix(step: &mut Value, found: &mut Option<bool>) {
+    match step["type"].as_str().unwrap_or_default() {
+        "Sequence" => {
+            for steps in ["normalizers", "pretokenizers"] {
+                let steps = step.get_mut(steps).and_then(Value::as_array_mut);
+                steps.into_iter().flatten().for_each(|step| take_prefix(step, found));
+            }
+        }
+        "Prepend" => {
+            *found = Some(true);
+            *step = json!({ "type": "Sequence", "normalizers": [] });
+        }
+        "Metaspace" if step["prepend_scheme"] != "never" && step["add_prefix_space"] != false => {
+            *found = Some(found.unwrap_or(false) || step["prepend_scheme"] != "first");
+            step["prepend_scheme"] = json!("never");
+            step["add_prefix_space"] = json!(false);
+        }
+        "ByteLevel" if step["add_prefix_space"] == true => {
+            *found = Some(true);
+            step["add_prefix_space"] = json!(false);
+        }
+        _ => {}
+    }
 }
 
 /// GPT-2's alphabet for bytes (`bytes_to_unicode` in its encoder.py): printable Latin-1 stands for itself, the other

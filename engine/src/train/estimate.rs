@@ -1,8 +1,8 @@
 //! Before a run: how a row looks to the model, and what the run will cost.
 
 use crate::adapter::lora::Lora;
-use crate::base::BaseModel;
-use crate::classify::max_length;
+use crate::base::{BaseModel, BaseReader};
+use crate::classify::prompt_encoder;
 use crate::error::EngineError;
 use crate::network::linear_weights;
 use crate::text::template::PromptEncoder;
@@ -15,12 +15,12 @@ const SAMPLED_ROWS: usize = 500;
 
 /// How one row looks to the model.
 pub fn preview(
-    base: &BaseModel,
+    base: &BaseReader,
     spec: &TrainSpec,
     labels: &[String],
     example: &Example,
 ) -> Result<PromptPreview, EngineError> {
-    let encoder = PromptEncoder::new(base.tokenizer().clone(), &spec.prompt_template, labels, max_length(base, spec))?;
+    let encoder = prompt_encoder(base, spec, labels)?;
     Ok(encoder.preview(&example.text, example.label, spec.completion_only_loss))
 }
 
@@ -28,8 +28,7 @@ pub fn preview(
 /// machine's measured rate of matrix products.
 pub fn estimate(base: &BaseModel, request: &TrainRequest) -> Result<Estimate, EngineError> {
     let spec = &request.spec;
-    let encoder =
-        PromptEncoder::new(base.tokenizer().clone(), &spec.prompt_template, &request.labels, max_length(base, spec))?;
+    let encoder = prompt_encoder(base.reader(), spec, &request.labels)?;
     let shared = encoder.shared_tokens();
     let train = sample(&encoder, &request.train);
     let score = sample(&encoder, &request.test);
@@ -39,7 +38,10 @@ pub fn estimate(base: &BaseModel, request: &TrainRequest) -> Result<Estimate, En
     let network = base.network();
     let config = network.config();
     let weights = linear_weights(config) as f64;
-    let lora = Lora::zeros(config, spec.r as usize, spec.lora_alpha, &spec.target_modules)?;
+    let lora = match request.start_from {
+        Some(_) => request.start(config)?,
+        None => Lora::zeros(config, spec.r as usize, spec.lora_alpha, &spec.target_modules)?,
+    };
     let trainable = lora.parameters() as f64;
     let vocabulary = (config.vocab_size * config.hidden_size) as f64;
     let loss_share = if spec.completion_only_loss { 0.0 } else { 1.0 };

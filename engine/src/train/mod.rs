@@ -8,6 +8,7 @@ pub mod rate;
 pub mod recipe;
 pub mod rows;
 pub mod schedule;
+mod start;
 
 pub use checkpoint::{adapter_directory, has_checkpoint};
 pub use estimate::{estimate, preview};

@@ -7,7 +7,7 @@
 use crate::adapter::lora::Lora;
 use crate::adapter::peft;
 use crate::base::BaseModel;
-use crate::classify::{ClassifierFile, Scorer, max_length};
+use crate::classify::{ClassifierFile, Scorer, prompt_encoder};
 use crate::error::EngineError;
 use crate::memory::with_fitting_rows;
 use crate::model::linear::Dropout;
@@ -20,6 +20,7 @@ use crate::train::optimizer::clip_coefficient;
 use crate::train::rate::Rate;
 use crate::train::rows::{check_labels, order_of_epoch, prompts, training_rows};
 use crate::train::schedule::learning_rate;
+use crate::train::start::{describe_start, fingerprint};
 use crate::weights::safetensors::write_atomic;
 use domain::dataset::mix;
 use domain::metrics::{ConfusionMatrix, Evaluation};
@@ -49,6 +50,11 @@ pub struct TrainRequest {
     pub train: Vec<Example>,
     pub validation: Vec<Example>,
     pub test: Vec<Example>,
+    /// The folder of an adapter that training goes on from; `None`: it begins with a fresh one.
+    ///
+    /// Rank, alpha and target modules are then that adapter's, whatever the recipe says, and "before" is the base with
+    /// it: what this training changes. The optimiser and the schedule begin anew.
+    pub start_from: Option<PathBuf>,
     /// The run's own folder: checkpoints while it trains, the adapter when it is done.
     pub directory: PathBuf,
 }
@@ -103,10 +109,11 @@ pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -
         check_labels(part, request.labels.len())?;
     }
     fs::create_dir_all(&request.directory).map_err(|source| EngineError::io(&request.directory, source))?;
-    let length = max_length(base, spec);
-    let encoder = PromptEncoder::new(base.tokenizer().clone(), &spec.prompt_template, &request.labels, length)?;
+    let encoder = prompt_encoder(base.reader(), spec, &request.labels)?;
     let fitting_rows = Cell::new(usize::MAX);
-    let run = Run { base, request, encoder, fingerprint: fingerprint(base, request), fitting_rows };
+    let start = request.start(base.network().config())?;
+    let fingerprint = fingerprint(base, request, &start)?;
+    let run = Run { base, request, encoder, fingerprint, fitting_rows };
     if let Some(report) = finished_before(&run) {
         for (moment, evaluation) in [(Moment::Before, &report.before), (Moment::After, &report.after)] {
             // Nothing is left to stop.
@@ -115,11 +122,20 @@ pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -
         return Ok(TrainOutcome::Finished(Box::new(report)));
     }
 
-    let Some(before) = evaluate(&run, None, Moment::Before, on_event)? else {
+    let mut placed = None;
+    if let Some(directory) = &request.start_from {
+        if on_event(log(describe_start(directory, &start, spec))).is_break() {
+            return Ok(TrainOutcome::Stopped { step: 0 });
+        }
+        placed = Some(base.network().place(&start)?);
+    }
+    let Some(before) = evaluate(&run, placed.as_ref(), Moment::Before, on_event)? else {
         return Ok(TrainOutcome::Stopped { step: 0 });
     };
+    // On the CPU it shares its matrices with the adapter that is trained from here on.
+    drop(placed);
 
-    let mut trainer = Trainer::new(&run)?;
+    let mut trainer = Trainer::new(&run, start)?;
     if let Some(outcome) = trainer.run(on_event)? {
         return Ok(outcome);
     }
@@ -216,10 +232,10 @@ struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(run: &'a Run<'a>) -> Result<Self, EngineError> {
+    fn new(run: &'a Run<'a>, start: Lora) -> Result<Self, EngineError> {
         let Run { base, request, encoder, fingerprint, .. } = run;
         let (spec, network) = (&request.spec, base.network());
-        let beginning = Snapshot::start(network.config(), Lora::initialise(network.config(), spec)?)?;
+        let beginning = Snapshot::start(network.config(), start)?;
         let saved = checkpoint::load(&request.directory, *fingerprint, &beginning)?;
         let resumed = saved.is_some();
         let (state, start) = saved.unwrap_or_else(|| {
@@ -558,37 +574,11 @@ fn write_adapter(base: &BaseModel, request: &TrainRequest, lora: &Lora) -> Resul
     let partial = request.directory.join("adapter.partial");
     peft::write(&partial, &lora.to_files(&base.info().name)?)?;
     write_atomic(&partial.join("tokenizer.json"), base.tokenizer().to_json().as_bytes())?;
-    let classifier = ClassifierFile::of(base, &request.spec, &request.labels);
-    write_json(&partial.join(ClassifierFile::NAME), &classifier)?;
+    ClassifierFile::of(base, &request.spec, &request.labels).write(&partial)?;
     if place.exists() {
         fs::remove_dir_all(&place).map_err(|source| EngineError::io(&place, source))?;
     }
     fs::rename(&partial, &place).map_err(|source| EngineError::io(&partial, source))
-}
-
-/// Of all that decides a run's numbers: a checkpoint or an evaluation of another run is never taken for this one's.
-fn fingerprint(base: &BaseModel, request: &TrainRequest) -> u64 {
-    let mut hash = 0u64;
-    let mut add = |bytes: &[u8]| {
-        hash = mix(hash ^ bytes.len() as u64);
-        for chunk in bytes.chunks(8) {
-            let mut word = [0u8; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            hash = mix(hash ^ u64::from_le_bytes(word));
-        }
-    };
-    add(base.info().name.as_bytes());
-    add(&base.info().parameters.to_le_bytes());
-    // A spec is plain data: it always has a JSON form.
-    add(&serde_json::to_vec(&request.spec).unwrap_or_default());
-    for label in &request.labels {
-        add(label.as_bytes());
-    }
-    for example in request.train.iter().chain(&request.validation).chain(&request.test) {
-        add(example.text.as_bytes());
-        add(&(example.label as u64).to_le_bytes());
-    }
-    hash
 }
 
 fn log(message: String) -> RunEvent {

@@ -2,6 +2,7 @@
 
 use crate::error::EngineError;
 use crate::weights::gguf_header::{Header, MetadataValue, TensorEntry, read_header};
+use crate::weights::small_file::open_plain_file;
 use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
 use candle_core::{CpuStorage, Device};
 use half::{bf16, f16};
@@ -25,11 +26,8 @@ pub struct GgufFile {
 impl GgufFile {
     /// Opens a file and checks its whole header: counts, lengths, types, and that every tensor lies inside the file.
     pub fn open(path: &Path) -> Result<Self, EngineError> {
-        let file = File::open(path).map_err(|source| EngineError::io(path, source))?;
+        let file = open_plain_file(path)?;
         let about = file.metadata().map_err(|source| EngineError::io(path, source))?;
-        if !about.is_file() {
-            return Err(EngineError::bad_file(path, "is no file"));
-        }
         let mut reader = BufReader::with_capacity(1 << 16, file);
         let header = read_header(&mut reader, about.len()).map_err(|reason| EngineError::bad_file(path, reason))?;
         Ok(Self { path: path.to_path_buf(), header, file: Mutex::new(reader.into_inner()) })
@@ -59,7 +57,7 @@ impl GgufFile {
     /// A finite number; whole numbers count.
     pub fn metadata_f32(&self, key: &str) -> Option<f32> {
         match self.metadata(key)? {
-            MetadataValue::Float(value) if value.is_finite() => Some(*value as f32),
+            MetadataValue::Float(value) => Some(*value as f32).filter(|value| value.is_finite()),
             MetadataValue::Integer(value) => Some(*value as f32),
             _ => None,
         }

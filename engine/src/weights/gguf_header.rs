@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 
 /// Longest header that is read, in bytes. That of Llama 3, with 128,256 tokens and 280,147 merges, takes 8 MB.
-const MAX_HEADER_BYTES: u64 = 256 << 20;
+const MAX_HEADER_BYTES: u64 = 64 << 20;
+/// Entries of all arrays together. In memory an entry takes up to 24 bytes where it may take a single one in the file.
+const MAX_ARRAY_ENTRIES: u64 = 4 << 20;
 /// Longest single string, in bytes; the longest in practice is a chat template of some kilobytes.
 const MAX_STRING_BYTES: u64 = 1 << 20;
 const MAX_TENSORS: u64 = 65_536;
@@ -64,7 +66,8 @@ pub struct Header {
 /// # Errors
 /// The reason in words, without the file's name.
 pub fn read_header(reader: &mut impl Read, file_size: u64) -> Result<Header, String> {
-    let mut cursor = Cursor { reader, at: 0, end: file_size.min(MAX_HEADER_BYTES), file_size };
+    let mut cursor =
+        Cursor { reader, at: 0, end: file_size.min(MAX_HEADER_BYTES), file_size, entries_left: MAX_ARRAY_ENTRIES };
     if cursor.bytes(4, "the magic number")? != b"GGUF" {
         return Err("is no GGUF file (it does not start with the letters GGUF)".to_string());
     }
@@ -96,7 +99,10 @@ pub fn read_header(reader: &mut impl Read, file_size: u64) -> Result<Header, Str
     let alignment = match metadata.get("general.alignment") {
         None => DEFAULT_ALIGNMENT,
         Some(MetadataValue::Integer(alignment @ 8..=65_536)) if alignment.count_ones() == 1 => *alignment as u64,
-        Some(other) => return Err(format!("has an alignment (general.alignment) that is none: {other:?}")),
+        Some(MetadataValue::Integer(other)) => {
+            return Err(format!("has the alignment {other} (general.alignment), which is no power of two from 8 on"));
+        }
+        Some(_) => return Err("has an alignment (general.alignment) that is no number".to_string()),
     };
 
     let mut entries = Vec::new();
@@ -161,6 +167,7 @@ fn place_tensors(
         }
         let end = entry.offset.checked_add(data_start).and_then(|start| start.checked_add(entry.size));
         match end {
+            // An offset counts from the start of the data: no tensor can lie within the header.
             Some(end) if end <= file_size => entry.offset += data_start,
             _ => {
                 return Err(format!(
@@ -227,6 +234,8 @@ struct Cursor<'r, R> {
     at: u64,
     end: u64,
     file_size: u64,
+    /// Of [`MAX_ARRAY_ENTRIES`].
+    entries_left: u64,
 }
 
 impl<R: Read> Cursor<'_, R> {
@@ -244,15 +253,22 @@ impl<R: Read> Cursor<'_, R> {
 
     fn bytes(&mut self, length: u64, what: &str) -> Result<Vec<u8>, String> {
         let mut bytes = vec![0; self.claim(length, what)?];
-        self.reader.read_exact(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+        self.fill(&mut bytes)?;
         Ok(bytes)
     }
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], String> {
         self.claim(N as u64, "a number")?;
         let mut bytes = [0; N];
-        self.reader.read_exact(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+        self.fill(&mut bytes)?;
         Ok(bytes)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), String> {
+        self.reader.read_exact(bytes).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => "has become shorter while it was read".to_string(),
+            _ => format!("cannot be read: {error}"),
+        })
     }
 
     fn u32(&mut self) -> Result<u32, String> {
@@ -316,6 +332,11 @@ impl<R: Read> Cursor<'_, R> {
         if length.checked_mul(element_bytes).is_none_or(|bytes| bytes > self.end - self.at) {
             return Err(format!("metadata {} says it has {length} entries, more than the file can hold", shown(key)));
         }
+        let Some(left) = self.entries_left.checked_sub(length) else {
+            let key = shown(key);
+            return Err(format!("holds more than {MAX_ARRAY_ENTRIES} entries in lists, {length} of them in {key}"));
+        };
+        self.entries_left = left;
         let range = 0..length;
         Ok(match kind {
             6 => MetadataValue::Floats(range.map(|_| self.fixed().map(f32::from_le_bytes)).collect::<Result<_, _>>()?),

@@ -4,7 +4,7 @@ use crate::base::Wanted;
 use crate::error::EngineError;
 use crate::model::config::{Family, LlamaConfig, RopeScaling};
 use crate::weights::safetensors::SafetensorsFile;
-use crate::weights::small_file;
+use crate::weights::small_file::{MAX_JSON_BYTES, read_at_most};
 use domain::spec::TargetModule;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -73,14 +73,18 @@ impl HfConfig {
     /// # Errors
     /// The file is no configuration, or one of a model that cannot be computed here; the message says why.
     pub fn read(path: &Path) -> Result<Self, EngineError> {
-        let text = small_file(path)?;
-        let kind: Kind = serde_json::from_slice(&text)
-            .map_err(|error| EngineError::bad_file(path, format!("is no configuration of a model: {error}")))?;
+        Self::from_json(&read_at_most(path, MAX_JSON_BYTES)?).map_err(|reason| EngineError::bad_file(path, reason))
+    }
+
+    /// As [`HfConfig::read`], from the text of the file; the error says what about it.
+    pub fn from_json(text: &[u8]) -> Result<Self, String> {
+        let kind: Kind =
+            serde_json::from_slice(text).map_err(|error| format!("is no configuration of a model: {error}"))?;
         // Before all else: another kind of model lacks these fields and would be refused for that.
-        kind.check().map_err(|reason| EngineError::bad_file(path, reason))?;
-        let config: Self = serde_json::from_slice(&text)
-            .map_err(|error| EngineError::bad_file(path, format!("is no configuration of a Llama: {error}")))?;
-        config.check().map_err(|reason| EngineError::bad_file(path, reason))?;
+        kind.check()?;
+        let config: Self =
+            serde_json::from_slice(text).map_err(|error| format!("is no configuration of a Llama: {error}"))?;
+        config.check()?;
         Ok(config)
     }
 

@@ -10,6 +10,7 @@ use crate::weights::hf::{CONFIG_FILE, HfConfig};
 use crate::weights::nf4::Nf4;
 use crate::weights::shards::Shards;
 use crate::weights::{bitsandbytes, gguf_model, hf};
+use domain::model::BaseModelInfo;
 use std::path::{Path, PathBuf};
 
 /// A GGUF file, or a folder with `config.json` and safetensors files. Tensors are read when asked for.
@@ -89,6 +90,11 @@ impl ModelFiles {
         &self.config
     }
 
+    /// What people and estimates need to know of the model.
+    pub fn info(&self) -> BaseModelInfo {
+        self.config.info(&self.name)
+    }
+
     /// The weights are a folder's, unquantised: a card can be fed from the files directly.
     pub fn is_plain_folder(&self) -> bool {
         matches!(self.stored, Stored::Folder { nf4: false, .. })
@@ -132,7 +138,7 @@ impl ModelFiles {
     pub fn tokenizer(&self) -> Result<TextTokenizer, EngineError> {
         let tokenizer = match &self.stored {
             Stored::Gguf(file) => TextTokenizer::from_gguf(file)?,
-            Stored::Folder { .. } => TextTokenizer::from_json_file(&self.path.join("tokenizer.json"))?,
+            Stored::Folder { .. } => TextTokenizer::from_folder(&self.path)?,
         };
         if tokenizer.vocab_size() > self.config.vocab_size {
             return Err(EngineError::bad_file(

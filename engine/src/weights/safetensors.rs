@@ -1,13 +1,17 @@
 //! safetensors files: named tensors read as f32, and written so that a file is whole or not there.
 
 use crate::error::EngineError;
+use crate::weights::small_file::open_plain_file;
 use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
-use std::collections::HashMap;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -24,36 +28,130 @@ pub struct SafetensorsFile {
     file: Mutex<File>,
 }
 
+/// All that stands before the tensors' data.
+pub struct Header {
+    /// The tensors, without gap or overlap, and the text beside them.
+    pub metadata: Metadata,
+    /// Where the tensors' data begins, in bytes.
+    pub data_start: u64,
+}
+
+/// Reads and checks a header: its length as u64, little-endian, then JSON
+/// (<https://huggingface.co/docs/safetensors>). `file_size` is the length of the whole file in bytes.
+///
+/// # Errors
+/// The reason in words, without the file's name.
+pub fn read_header(reader: &mut impl Read, file_size: u64) -> Result<Header, String> {
+    let shorter = |error: std::io::Error| match error.kind() {
+        ErrorKind::UnexpectedEof => "has become shorter while it was read".to_string(),
+        _ => format!("cannot be read: {error}"),
+    };
+    if file_size < 8 {
+        return Err("is no safetensors file (it is too short)".to_string());
+    }
+    let mut length = [0; 8];
+    reader.read_exact(&mut length).map_err(shorter)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER_BYTES || length > file_size - 8 {
+        return Err(format!("is no safetensors file, or cut off: its header should take {length} bytes"));
+    }
+    let mut json = vec![0; length as usize];
+    reader.read_exact(&mut json).map_err(shorter)?;
+    let unreadable = |error: String| format!("has an unreadable safetensors header: {error}");
+    let Entries { text, mut tensors } = serde_json::from_slice(&json).map_err(|error| unreadable(error.to_string()))?;
+    drop(json);
+    tensors.sort_by_key(|(_, info)| info.data_offsets);
+    let data_bytes = check_places(&tensors)?;
+    let data_start = 8 + length;
+    let promised = data_start.saturating_add(data_bytes);
+    if promised != file_size {
+        return Err(format!(
+            "should be {promised} bytes long by its header but has {file_size}: it is cut off or damaged"
+        ));
+    }
+    let metadata = Metadata::new(text, tensors).map_err(|error| unreadable(error.to_string()))?;
+    Ok(Header { metadata, data_start })
+}
+
+/// Tensors follow each other without gap or overlap, each of the length that type and shape ask for. Sorted by place;
+/// the length of all together in bytes.
+fn check_places(tensors: &[(String, TensorInfo)]) -> Result<u64, String> {
+    let mut at = 0;
+    for (name, info) in tensors {
+        let (start, end) = info.data_offsets;
+        let wrong = match start.cmp(&at) {
+            Ordering::Less => Some("overlaps the one before it"),
+            Ordering::Greater => Some("leaves a gap before it"),
+            Ordering::Equal => None,
+        };
+        if let Some(wrong) = wrong {
+            return Err(format!("has a header in which tensor {} at {start} {wrong}, to {at}", shown(name)));
+        }
+        let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, &length| bits.checked_mul(length));
+        let bytes = bits.filter(|bits| bits.is_multiple_of(8)).map(|bits| bits / 8);
+        if bytes.is_none() || bytes != end.checked_sub(start) {
+            return Err(format!(
+                "has a header in which tensor {} of {:?} lies from {start} to {end}, which does not fit its shape",
+                shown(name),
+                info.dtype
+            ));
+        }
+        at = end;
+    }
+    Ok(at as u64)
+}
+
+/// A name from the file as it may stand in a message.
+fn shown(name: &str) -> String {
+    let short: String = name.chars().take(80).collect();
+    format!("{short:?}{}", if short.len() < name.len() { "..." } else { "" })
+}
+
+/// The header's JSON. The safetensors crate reads it, too, but of two tensors of one name it keeps the second.
+struct Entries {
+    text: Option<HashMap<String, String>>,
+    tensors: Vec<(String, TensorInfo)>,
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Named;
+        impl<'de> Visitor<'de> for Named {
+            type Value = Entries;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+                formatter.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Entries { text: None, tensors: Vec::new() };
+                let mut names = HashSet::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    let about = |error: A::Error| A::Error::custom(format!("{}: {error}", shown(&name)));
+                    if !names.insert(name.clone()) {
+                        return Err(A::Error::custom(format!("{} stands there twice", shown(&name))));
+                    }
+                    if name == "__metadata__" {
+                        entries.text = map.next_value().map_err(about)?;
+                        continue;
+                    }
+                    let info = map.next_value().map_err(about)?;
+                    entries.tensors.push((name, info));
+                }
+                Ok(entries)
+            }
+        }
+        deserializer.deserialize_map(Named)
+    }
+}
+
 impl SafetensorsFile {
     /// Opens a file and checks its header: lengths, types, and that the tensors fill the file exactly.
     pub fn open(path: &Path) -> Result<Self, EngineError> {
-        let io = |source| EngineError::io(path, source);
-        let bad = |reason: String| EngineError::bad_file(path, reason);
-        let mut file = File::open(path).map_err(io)?;
-        let about = file.metadata().map_err(io)?;
-        if !about.is_file() || about.len() < 8 {
-            return Err(bad("is no safetensors file (it is too short)".to_string()));
-        }
-        let mut length = [0; 8];
-        file.read_exact(&mut length).map_err(io)?;
-        let length = u64::from_le_bytes(length);
-        if length > MAX_HEADER_BYTES || length > about.len() - 8 {
-            return Err(bad(format!("is no safetensors file, or cut off: its header should take {length} bytes")));
-        }
-        let mut header = vec![0; length as usize];
-        file.read_exact(&mut header).map_err(io)?;
-        // Reading it, the safetensors crate makes sure that tensors have no gap, no overlap and the length that type
-        // and shape ask for; what it cannot know here is whether the file holds all that the header promises.
-        let metadata: Metadata = serde_json::from_slice(&header)
-            .map_err(|error| bad(format!("has an unreadable safetensors header: {error}")))?;
-        let data_start = 8 + length;
-        let promised = data_start.saturating_add(metadata.data_len() as u64);
-        if promised != about.len() {
-            return Err(bad(format!(
-                "should be {promised} bytes long by its header but has {}: it is cut off or damaged",
-                about.len()
-            )));
-        }
+        let mut file = open_plain_file(path)?;
+        let about = file.metadata().map_err(|source| EngineError::io(path, source))?;
+        let Header { metadata, data_start } =
+            read_header(&mut file, about.len()).map_err(|reason| EngineError::bad_file(path, reason))?;
         Ok(Self { path: path.to_path_buf(), metadata, data_start, file: Mutex::new(file) })
     }
 

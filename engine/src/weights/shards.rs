@@ -9,13 +9,14 @@ use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
 use crate::weights::hf::{CONFIG_FILE, HfConfig, tensor_name};
 use crate::weights::safetensors::{SafetensorsFile, values_of};
-use crate::weights::small_file;
+use crate::weights::small_file::{MAX_JSON_BYTES, read_at_most};
 use rayon::prelude::*;
 use safetensors::Dtype;
 use serde::Deserialize;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::RangeBounds;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
@@ -190,10 +191,11 @@ struct Index {
 impl Index {
     /// `None` where there is none.
     fn read(path: &Path) -> Result<Option<Self>, EngineError> {
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = small_file(path)?;
+        let text = match read_at_most(path, MAX_JSON_BYTES) {
+            Ok(text) => text,
+            Err(EngineError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let index: Self = serde_json::from_slice(&text)
             .map_err(|error| EngineError::bad_file(path, format!("is no index of a checkpoint: {error}")))?;
         if index.weight_map.is_empty() {

@@ -169,6 +169,7 @@ pub fn train_request(directory: &Path, spec: TrainSpec, train_rows: usize) -> Tr
         train: examples(train_rows),
         validation: examples(6),
         test: examples(9),
+        start_from: None,
         directory: directory.to_path_buf(),
     }
 }

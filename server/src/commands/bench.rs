@@ -10,7 +10,7 @@ mod subject;
 mod training;
 
 use crate::arguments::{BaseArguments, Usage};
-use crate::commands::train::{Parts, run};
+use crate::commands::train::{Parts, Run, run};
 use crate::figures::{TrainFigures, megabytes};
 use crate::table::{self, LabelledTable};
 use anyhow::Context;
@@ -83,7 +83,7 @@ fn bench_recipe(arguments: &BenchArguments) -> anyhow::Result<()> {
     let base = arguments.base.choose()?;
     let parts = read_parts(arguments)?;
     let directory = Scratch::make()?;
-    let figures = run(recipe(), &base, &parts, &directory.0)?;
+    let figures = run(&base, Run { spec: recipe(), parts: &parts, start_from: None, directory: &directory.0 })?;
     let gflops = engine::device::matmul_gflops();
     if arguments.json {
         let object = json!({ "matmul_gflops": gflops, "figures": figures });

@@ -1,6 +1,6 @@
 //! `ayar classify`: labels for texts, from the command line or a file.
 
-use crate::arguments::{Base, BaseArguments, Usage, adapter_folder};
+use crate::arguments::{Base, BaseArguments, ForeignAdapterArguments, Usage, adapter_folder};
 use crate::figures::peak_resident_bytes;
 use crate::interrupt;
 use crate::progress::Progress;
@@ -18,12 +18,12 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Texts that go through the model together.
-const BATCH_SIZE: usize = 32;
+pub const BATCH_SIZE: usize = 32;
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("texts").required(true).args(["text", "file"])))]
 pub struct ClassifyArguments {
-    /// Folder that `ayar train --out` wrote
+    /// Folder that `ayar train --out` wrote, or of an adapter in PEFT's format
     #[arg(long, value_name = "DIR")]
     adapter: PathBuf,
     /// A text; several follow each other or repeat the option
@@ -43,6 +43,8 @@ pub struct ClassifyArguments {
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    foreign: ForeignAdapterArguments,
 }
 
 pub fn classify(arguments: ClassifyArguments) -> anyhow::Result<()> {
@@ -57,7 +59,7 @@ fn classify_texts(arguments: &ClassifyArguments, adapter: &Path) -> anyhow::Resu
     if let Some(empty) = arguments.text.iter().position(|text| text.trim().is_empty()) {
         return Err(Usage(format!("--text: text number {} is empty.", empty + 1)).into());
     }
-    let (_, classifier) = open_classifier(&arguments.base.choose()?, adapter)?;
+    let Opened { classifier, .. } = open_classifier(&arguments.base.choose()?, adapter, &arguments.foreign)?;
     let texts: Vec<&str> = arguments.text.iter().map(String::as_str).collect();
     let began = Instant::now();
     let predictions = score("scoring", &classifier, &texts)?;
@@ -96,7 +98,7 @@ fn classify_file(arguments: &ClassifyArguments, adapter: &Path, file: &Path, out
     }
     // Found out before the work, not after it.
     table::require_writable("--out", out)?;
-    let (_, classifier) = open_classifier(&arguments.base.choose()?, adapter)?;
+    let Opened { classifier, .. } = open_classifier(&arguments.base.choose()?, adapter, &arguments.foreign)?;
     let texts: Vec<&str> = table.rows.iter().map(|row| row.text.as_str()).collect();
     let began = Instant::now();
     let predictions = score("scoring", &classifier, &texts)?;
@@ -152,14 +154,29 @@ fn answers_as_csv(
     writer.into_inner().context("The answers cannot be written as CSV")
 }
 
-/// The base and the classifier that the adapter makes of it.
-pub fn open_classifier(base: &Base, adapter: &Path) -> anyhow::Result<(Arc<BaseModel>, Classifier)> {
+/// The base, and the classifier that the adapter makes of it.
+pub struct Opened {
+    pub base: Arc<BaseModel>,
+    pub classifier: Classifier,
+    /// What the adapter's folder says of its labels and prompt, or the command line in its place.
+    pub file: ClassifierFile,
+}
+
+pub fn open_classifier(base: &Base, adapter: &Path, foreign: &ForeignAdapterArguments) -> anyhow::Result<Opened> {
     // The weights are held as they were when the adapter was trained: else its answers would be others.
-    let file = ClassifierFile::read(adapter)?;
-    let base = base.load(file.quantization)?;
-    let classifier = Classifier::open(base.clone(), adapter)
+    let (base, file) = if adapter.join(ClassifierFile::NAME).exists() {
+        foreign.refuse_all(adapter)?;
+        let file = ClassifierFile::read(adapter)?;
+        (base.load(file.quantization)?, file)
+    } else {
+        let (labels, spec) = foreign.told(adapter)?;
+        let base = base.load(spec.quantization)?;
+        let file = ClassifierFile::of(&base, &spec, &labels);
+        (base, file)
+    };
+    let classifier = Classifier::open_as(base.clone(), adapter, file.clone())
         .with_context(|| format!("The adapter in {} cannot be opened", adapter.display()))?;
-    Ok((base, classifier))
+    Ok(Opened { base, classifier, file })
 }
 
 /// Scores texts, with a bar where it takes long. Ctrl-C fails.

@@ -1,20 +1,19 @@
 //! `ayar evaluate`: how good an adapter is on rows with known labels, and the base without it.
 
-use crate::arguments::{BaseArguments, adapter_folder};
-use crate::commands::classify::{open_classifier, score};
+use crate::arguments::{BaseArguments, ForeignAdapterArguments, adapter_folder};
+use crate::commands::classify::{Opened, open_classifier, score};
 use crate::figures::{EvaluateFigures, peak_resident_bytes};
 use crate::table;
 use anyhow::{Context, bail};
 use clap::Args;
 use domain::metrics::Evaluation;
 use engine::Classifier;
-use engine::classify::ClassifierFile;
 use std::path::PathBuf;
 use std::time::Instant;
 
 #[derive(Args)]
 pub struct EvaluateArguments {
-    /// Folder that `ayar train --out` wrote
+    /// Folder that `ayar train --out` wrote, or of an adapter in PEFT's format
     #[arg(long, value_name = "DIR")]
     adapter: PathBuf,
     /// CSV file with texts and their true labels
@@ -31,12 +30,14 @@ pub struct EvaluateArguments {
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    foreign: ForeignAdapterArguments,
 }
 
 pub fn evaluate(arguments: EvaluateArguments) -> anyhow::Result<()> {
     let adapter = adapter_folder(&arguments.adapter)?;
     let table = table::read_labelled("--data", &arguments.data, &arguments.text_column, &arguments.label_column)?;
-    let (base, classifier) = open_classifier(&arguments.base.choose()?, &adapter)?;
+    let Opened { base, classifier, file } = open_classifier(&arguments.base.choose()?, &adapter, &arguments.foreign)?;
     let labels = classifier.labels().to_vec();
     let examples = table.examples(&labels)?;
     if examples.is_empty() {
@@ -44,8 +45,7 @@ pub fn evaluate(arguments: EvaluateArguments) -> anyhow::Result<()> {
     }
     let texts: Vec<&str> = examples.iter().map(|example| example.text.as_str()).collect();
     let truth: Vec<usize> = examples.iter().map(|example| example.label).collect();
-    let file = ClassifierFile::read(&adapter)?;
-    let plain = Classifier::base_only(base.clone(), &file.prompt_template, &labels, file.max_length)?;
+    let plain = Classifier::base_only(base.clone(), &file.prompt_setup())?;
     let evaluate = |work, classifier| {
         let began = Instant::now();
         let predictions = score(work, classifier, &texts)?;

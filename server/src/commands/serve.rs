@@ -7,6 +7,7 @@ use crate::state::AppState;
 use anyhow::{Context, bail};
 use engine::Device;
 use leptos::config::{Env, LeptosOptions};
+use service::hub::HubSettings;
 use service::{Service, ServiceConfig};
 use std::future::Future;
 use std::io::{ErrorKind, Write};
@@ -44,6 +45,8 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
         data_dir: config.data_dir.clone(),
         database_url: config.database_url,
         base_model: config.base_model,
+        model_folders: config.model_folders,
+        hub: HubSettings::from_environment(),
         sample: config.sample.is_file().then_some(config.sample),
         device,
     })
@@ -136,10 +139,10 @@ fn require_site(site_root: &Path) -> anyhow::Result<()> {
 }
 
 fn require_base_model(base_model: &Path) -> anyhow::Result<()> {
-    if !base_model.is_file() {
+    if !base_model.exists() {
         bail!(
             "There is no base model at {}{}. Start from the folder of the repository, where {} lies, or name another \
-             GGUF file with --base-model.",
+             with --base-model.",
             base_model.display(),
             looked_from(base_model),
             crate::arguments::DEFAULT_BASE_MODEL

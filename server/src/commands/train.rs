@@ -1,6 +1,6 @@
 //! `ayar train`: from CSV files to an adapter, with an honest before and after.
 
-use crate::arguments::{Base, BaseArguments, KnobArguments, Usage};
+use crate::arguments::{Base, BaseArguments, KnobArguments, Usage, adapter_folder};
 use crate::figures::{PhaseSeconds, RowCounts, RowsPerSecond, TrainFigures, peak_resident_bytes};
 use crate::interrupt;
 use crate::progress::Progress;
@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use domain::dataset::{check_labels, count_labels};
 use domain::spec::TrainSpec;
+use engine::adapter::peft;
 use engine::train::{TrainOutcome, TrainRequest, adapter_directory};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// In the folder of a finished run: what `--json` printed.
-const FIGURES_FILE: &str = "figures.json";
+pub const FIGURES_FILE: &str = "figures.json";
 
 #[derive(Args)]
 pub struct TrainArguments {
@@ -37,6 +38,9 @@ pub struct TrainArguments {
     label_column: String,
     #[command(flatten)]
     base: BaseArguments,
+    /// Adapter in PEFT's format to go on from; its rank, alpha and target modules take the place of the knobs'
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
     /// Folder for checkpoints and the adapter. A run that was interrupted goes on from its checkpoint here
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -78,6 +82,7 @@ pub struct Parts {
 pub fn train(arguments: TrainArguments) -> anyhow::Result<()> {
     let spec = arguments.knobs.apply(arguments.recipe.spec())?;
     let base = arguments.base.choose()?;
+    let start_from = arguments.adapter.as_deref().map(adapter_folder).transpose()?;
     let file = arguments.out.join(FIGURES_FILE);
     if file.exists() {
         return Err(Usage(format!(
@@ -100,7 +105,7 @@ pub fn train(arguments: TrainArguments) -> anyhow::Result<()> {
     };
     std::fs::create_dir_all(&arguments.out)
         .with_context(|| format!("The folder {} cannot be made", arguments.out.display()))?;
-    let figures = run(spec, &base, &parts, &arguments.out)?;
+    let figures = run(&base, Run { spec, parts: &parts, start_from, directory: &arguments.out })?;
     let json = serde_json::to_string_pretty(&figures).context("The figures cannot be written as JSON")?;
     table::write_aside(&file, json.as_bytes())?;
     if arguments.json {
@@ -111,8 +116,18 @@ pub fn train(arguments: TrainArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Trains in `directory` and tells what came of it. Ctrl-C writes a checkpoint and fails with words on how to go on.
-pub fn run(spec: TrainSpec, base: &Base, parts: &Parts, directory: &Path) -> anyhow::Result<TrainFigures> {
+/// What is trained, and where.
+pub struct Run<'a> {
+    pub spec: TrainSpec,
+    pub parts: &'a Parts,
+    /// The folder of an adapter to go on from.
+    pub start_from: Option<PathBuf>,
+    /// For checkpoints and the adapter.
+    pub directory: &'a Path,
+}
+
+/// Trains and tells what came of it. Ctrl-C writes a checkpoint and fails with words on how to go on.
+pub fn run(base: &Base, Run { spec, parts, start_from, directory }: Run) -> anyhow::Result<TrainFigures> {
     let counts = count_labels(parts.train.rows.iter().map(|row| row.label.as_str()));
     check_labels(&counts)?;
     let labels: Vec<String> = counts.into_iter().map(|count| count.label).collect();
@@ -122,6 +137,7 @@ pub fn run(spec: TrainSpec, base: &Base, parts: &Parts, directory: &Path) -> any
         test: parts.test.examples(&labels)?,
         labels,
         spec,
+        start_from,
         directory: directory.to_path_buf(),
     };
     if request.test.is_empty() {
@@ -144,8 +160,15 @@ pub fn run(spec: TrainSpec, base: &Base, parts: &Parts, directory: &Path) -> any
             bail!("Stopped at step {step}, with a checkpoint. The same command goes on from there.")
         }
     };
+    let adapter = adapter_directory(directory);
+    let mut spec = request.spec;
+    if request.start_from.is_some() {
+        let trained = peft::read(&adapter)?.config;
+        (spec.r, spec.lora_alpha, spec.target_modules) = (trained.r as u64, trained.lora_alpha, trained.target_modules);
+    }
     Ok(TrainFigures {
-        adapter: adapter_directory(directory),
+        adapter,
+        start_from: request.start_from,
         base_model: base.info().name.clone(),
         device: engine::device::describe(base.device()).name,
         rows: RowCounts {
@@ -170,6 +193,6 @@ pub fn run(spec: TrainSpec, base: &Base, parts: &Parts, directory: &Path) -> any
         before: report.before,
         after: report.after,
         peak_resident_bytes: peak_resident_bytes(),
-        spec: request.spec,
+        spec,
     })
 }

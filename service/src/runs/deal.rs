@@ -21,13 +21,14 @@ pub struct Dealt {
 }
 
 impl Dealt {
-    pub fn into_request(self, new: &NewRun, directory: PathBuf) -> TrainRequest {
+    pub fn into_request(self, new: &NewRun, start_from: Option<PathBuf>, directory: PathBuf) -> TrainRequest {
         TrainRequest {
             spec: new.spec.clone(),
             labels: self.labels,
             train: self.train,
             validation: self.validation,
             test: self.test,
+            start_from,
             directory,
         }
     }

@@ -1,6 +1,8 @@
 //! The queue and the guarded transitions, without a worker.
 
 use super::*;
+use crate::hub::HubSettings;
+use crate::models::ModelsParts;
 use crate::test_support::{database, insert_run};
 use domain::error::ErrorKind;
 use std::path::Path;
@@ -10,10 +12,19 @@ async fn runs() -> (tempfile::TempDir, Runs) {
     let clock: Clock = || 7;
     let files = Files::open(folder.path()).unwrap();
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/base/tohum-16m.gguf");
+    let models = ModelsParts {
+        db: db.clone(),
+        files: files.clone(),
+        clock,
+        own: base,
+        folders: Vec::new(),
+        device: engine::Device::Cpu,
+        hub: HubSettings::from_environment(),
+    };
     let parts = RunsParts {
         datasets: Datasets::new(db.clone(), files.clone(), clock),
         feed: Feed::new(db.clone(), clock),
-        models: Models::open(&base, engine::Device::Cpu).unwrap(),
+        models: Models::open(models).unwrap(),
         db,
         files,
         clock,

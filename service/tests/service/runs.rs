@@ -1,6 +1,7 @@
 //! Runs from the queue to their answers, with stops, restarts and failures on the way.
 
 use crate::support::{Place, device, import, small_run, told, wait_for, wait_for_status, weather};
+use domain::catalogue::{AdapterSource, OWN_MODEL};
 use domain::dataset::Split;
 use domain::error::ErrorKind;
 use domain::run::{NewRun, RunEvent, RunStatus};
@@ -18,13 +19,13 @@ async fn a_run_trains_tells_and_then_classifies() {
     let new = small_run(dataset.id, 4);
     let estimate = service.runs.estimate(&new).await.unwrap();
     assert!(estimate.optimizer_steps > 0 && estimate.train_seconds > 0.0);
-    let (row, preview) = service.runs.preview(dataset.id, &new.spec, 121).await.unwrap();
+    let (row, preview) = service.runs.preview(OWN_MODEL, dataset.id, &new.spec, 121).await.unwrap();
     assert_eq!(row.line, 3);
     assert!(preview.tokens.iter().any(|token| token.loss));
 
     let run = service.runs.start(new).await.unwrap();
     // Not finished yet: nothing to classify with.
-    let early = told(service.classifiers.classify(run, vec!["sun".into()]).await.unwrap_err());
+    let early = told(service.classifiers.classify(AdapterSource::Run(run), vec!["sun".into()]).await.unwrap_err());
     assert_eq!(early.kind, ErrorKind::Conflict, "{early}");
 
     let events = wait_for_status(&service, run, 0, RunStatus::Finished).await;
@@ -55,8 +56,8 @@ async fn a_run_trains_tells_and_then_classifies() {
     let right = tested.iter().filter(|row| row.after.as_ref().unwrap().label == row.truth).count();
     assert_eq!(Some(right as f64 / tested.len() as f64), detail.summary.accuracy_after);
     let texts: Vec<String> = tested.iter().take(5).map(|row| row.text.clone()).collect();
-    let answers = service.classifiers.classify(run, texts.clone()).await.unwrap();
-    let base_answers = service.classifiers.classify_base(run, texts).await.unwrap();
+    let answers = service.classifiers.classify(AdapterSource::Run(run), texts.clone()).await.unwrap();
+    let base_answers = service.classifiers.classify_base(AdapterSource::Run(run), texts).await.unwrap();
     assert_eq!(answers.labels, detail.summary.labels);
     assert!(answers.duration_ms > 0.0);
     for ((row, answer), base_answer) in tested.iter().zip(&answers.predictions).zip(&base_answers.predictions) {
@@ -73,7 +74,7 @@ async fn a_run_trains_tells_and_then_classifies() {
     assert_eq!(service.runs.get(run).await.unwrap(), detail);
     assert_eq!(service.runs.picture(run).await.unwrap(), picture);
     assert_eq!(service.runs.predictions(run).await.unwrap(), tested);
-    assert!(service.classifiers.classify(run, vec!["the sun is warm".into()]).await.is_ok());
+    assert!(service.classifiers.classify(AdapterSource::Run(run), vec!["the sun is warm".into()]).await.is_ok());
     for refused in [service.runs.cancel(run).await, service.runs.resume(run).await] {
         assert_eq!(told(refused.unwrap_err()).kind, ErrorKind::Conflict);
     }

@@ -1,9 +1,11 @@
 //! A service in a folder of its own, and short ways to do what every test does.
 
+use domain::catalogue::OWN_MODEL;
 use domain::dataset::{DatasetSummary, ReadOptions, Split, UploadPreview};
 use domain::error::UserError;
 use domain::run::{NewRun, RunEvent, RunId, RunStatus, StoredEvent};
 use domain::spec::TrainSpec;
+use service::hub::HubSettings;
 use service::{Service, ServiceConfig, ServiceError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,6 +28,13 @@ impl Place {
             data_dir: self.path().to_path_buf(),
             database_url: None,
             base_model: repository().join("data/base/tohum-16m.gguf"),
+            model_folders: Vec::new(),
+            hub: HubSettings {
+                endpoint: "http://127.0.0.1:9".to_string(),
+                token: None,
+                cache: self.path().join("hub"),
+                offline: true,
+            },
             sample: None,
             device: device(),
         }
@@ -81,7 +90,14 @@ pub fn weather(rows: usize) -> String {
 pub fn small_run(dataset_id: i64, epochs: u64) -> NewRun {
     let mut spec = TrainSpec { r: 4, num_train_epochs: epochs, ..TrainSpec::small_base() };
     spec.set("prompt_template", "{text} =").unwrap();
-    NewRun { name: "small".to_string(), dataset_id, split: Split::default(), spec }
+    NewRun {
+        name: "small".to_string(),
+        dataset_id,
+        split: Split::default(),
+        spec,
+        base_model: OWN_MODEL,
+        start_from: None,
+    }
 }
 
 /// Waits for an event, from the beginning of the run's history on, and returns all events up to it.

@@ -103,7 +103,7 @@ pub fn AddCard(add: ServerAction<AddModel>, models: RwSignal<Vec<ModelSummary>>)
                 </p>
             </form>
             <Transition>
-                <div id=RESULT class="check" tabindex="-1">
+                <div id=RESULT class="check-result" tabindex="-1">
                     {move || {
                         shown().map(|check| view! { <Found check add models /> })
                     }}
