@@ -55,6 +55,7 @@ test-cuda:
 	AYAR_DEVICE=cuda cargo test --release --package service --features cuda --test service -- --test-threads=1
 
 test-browser: site $(node_modules)
+	cargo build --release --package service --example hub
 	chromium=$$(end2end/chromium.sh)
 	cd end2end
 	CHROMIUM="$$chromium" npx playwright test

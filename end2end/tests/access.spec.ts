@@ -1,19 +1,6 @@
 // Every page for every person: automated accessibility checks in light and dark, narrow screens, keyboard alone.
 
-import axe from "axe-core";
-import type { Page } from "@playwright/test";
-import { expect, importDataset, LOST_CONNECTION, sampleRows, startRun, test, toCsv } from "./ayar";
-
-/** What axe calls serious or critical, as lines that say what and where. */
-async function seriousViolations(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  return page.evaluate(async () => {
-    const { violations } = await (window as any).axe.run(document, { resultTypes: ["violations"] });
-    return violations
-      .filter((found: any) => ["serious", "critical"].includes(found.impact))
-      .flatMap((found: any) => found.nodes.map((node: any) => `${found.id}: ${node.target.join(" ")}: ${node.failureSummary}`));
-  });
-}
+import { expect, importDataset, LOST_CONNECTION, sampleRows, seriousViolations, startRun, test, toCsv } from "./ayar";
 
 test("all pages, in light and dark, wide and narrow", async ({ page, complaints }) => {
   test.setTimeout(300_000);
@@ -31,6 +18,7 @@ test("all pages, in light and dark, wide and narrow", async ({ page, complaints 
     "/datasets",
     "/datasets/new",
     dataset,
+    "/models",
     "/runs",
     "/runs/new",
     run,

@@ -1,5 +1,6 @@
 // The server under test, and the test that comes with one: `import { test, expect } from "./ayar"`.
 
+import axe from "axe-core";
 import { test as base, expect, type Page } from "@playwright/test";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -11,7 +12,7 @@ import { fileURLToPath } from "node:url";
 
 export { expect };
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
+export const root = fileURLToPath(new URL("../..", import.meta.url));
 const program = process.env.AYAR ?? join(root, "target/release/ayar");
 
 /** One `ayar serve` on a port and a data folder of its own, both the same after a restart. */
@@ -23,10 +24,15 @@ export class Ayar {
     readonly port: number,
     readonly dataDir: string,
     private readonly options: string[],
+    private readonly environment: Record<string, string>,
   ) {}
 
-  static async start(options: string[] = []): Promise<Ayar> {
-    const ayar = new Ayar(await freePort(), mkdtempSync(join(tmpdir(), "ayar-end2end-")), options);
+  /** Without a Hub it works offline, and it sees no token and no cache of the person who runs the tests. */
+  static async start(options: string[] = [], hub?: string): Promise<Ayar> {
+    const dataDir = mkdtempSync(join(tmpdir(), "ayar-end2end-"));
+    const ofTheHub: Record<string, string> = hub ? { HF_ENDPOINT: hub } : { HF_HUB_OFFLINE: "1" };
+    const environment = { ...withoutTheHub(process.env), ...ofTheHub, HF_HOME: join(dataDir, "hub") };
+    const ayar = new Ayar(await freePort(), dataDir, options, environment);
     await ayar.restart();
     return ayar;
   }
@@ -38,7 +44,7 @@ export class Ayar {
   /** Starts the process and waits until it says that it runs. */
   async restart() {
     const args = ["serve", "--addr", `127.0.0.1:${this.port}`, "--data-dir", this.dataDir, ...this.options];
-    const child = spawn(program, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(program, args, { cwd: root, env: this.environment, stdio: ["ignore", "pipe", "pipe"] });
     this.child = child;
     child.stderr.on("data", (bytes) => (this.log += bytes));
     let said = "";
@@ -69,6 +75,11 @@ export class Ayar {
     await this.kill();
     rmSync(this.dataDir, { recursive: true, force: true });
   }
+}
+
+function withoutTheHub(environment: NodeJS.ProcessEnv): Record<string, string> {
+  const others = Object.entries(environment).filter(([name, value]) => !name.startsWith("HF_") && value !== undefined);
+  return Object.fromEntries(others) as Record<string, string>;
 }
 
 async function freePort(): Promise<number> {
@@ -175,13 +186,20 @@ export async function importDataset(page: Page, name: string, content: string | 
 }
 
 /** Starts a run of a few epochs with the recipe for small bases; ends on its page. */
-export async function startRun(page: Page, settings: { epochs: number; saveSteps?: number; name?: string }) {
+export async function startRun(
+  page: Page,
+  settings: { epochs: number; saveSteps?: number; name?: string; template?: string },
+) {
   await page.getByRole("link", { name: "Small base, quick" }).click();
   await expect(page.getByRole("link", { name: "Small base, quick" })).toHaveAttribute("aria-current", "true");
   await page.getByLabel("Epochs", { exact: true }).fill(String(settings.epochs));
   if (settings.saveSteps !== undefined) {
     await page.getByText("More settings").click();
     await page.getByLabel("Checkpoint every (steps)").fill(String(settings.saveSteps));
+  }
+  if (settings.template !== undefined) {
+    await page.getByText("Edit the template").click();
+    await page.getByLabel("Template").fill(settings.template);
   }
   if (settings.name) await page.getByLabel("Name of the run").fill(settings.name);
   await page.getByRole("button", { name: "Start the run" }).click();
@@ -201,4 +219,15 @@ export async function chartSteps(page: Page): Promise<number[]> {
 
 export function upTo(steps: number): number[] {
   return Array.from({ length: steps }, (_, index) => index + 1);
+}
+
+/** What axe calls serious or critical, as lines that say what and where. */
+export async function seriousViolations(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  return page.evaluate(async () => {
+    const { violations } = await (window as any).axe.run(document, { resultTypes: ["violations"] });
+    return violations
+      .filter((found: any) => ["serious", "critical"].includes(found.impact))
+      .flatMap((found: any) => found.nodes.map((node: any) => `${found.id}: ${node.target.join(" ")}: ${node.failureSummary}`));
+  });
 }

@@ -3,7 +3,7 @@ use crate::api::models::{AddModel, check_model};
 use crate::components::{Button, ButtonKind, Card, ErrorNotice, Field, Notice, Tone};
 use crate::error::ApiError;
 use crate::format;
-use domain::catalogue::{ModelCheck, ModelSummary};
+use domain::catalogue::{ModelCheck, ModelId, ModelSummary};
 use leptos::ev::SubmitEvent;
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
@@ -54,12 +54,17 @@ pub fn AddCard(add: ServerAction<AddModel>, models: RwSignal<Vec<ModelSummary>>)
         }
         checks
     });
-    // Once it is added, what was found before is of no use any more.
-    Effect::new(move |_| {
-        if let Some(Ok(id)) = add.value().get() {
-            source.set(String::new());
-            request_animation_frame(move || focus_on(&format!("model-{id}")));
+    // Once it is added, what was found before is of no use any more, and the focus goes to its card when that is there.
+    Effect::new(move |last: Option<Option<ModelId>>| {
+        let last = last.flatten();
+        let Some(Ok(id)) = add.value().get() else { return last };
+        let is_listed = models.read().iter().any(|model| model.id == id);
+        if last == Some(id) || !is_listed {
+            return last;
         }
+        source.set(String::new());
+        request_animation_frame(move || focus_on(&format!("model-{id}")));
+        Some(id)
     });
     let added = Memo::new(move |_| matches!(add.value().get(), Some(Ok(_))));
     let shown = move || {

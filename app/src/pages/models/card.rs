@@ -164,8 +164,9 @@ fn Actions(
     let can_pause = move || status.get().is_moving();
     let can_resume = move || matches!(status.get(), ModelStatus::Paused | ModelStatus::Failed);
     let id_field = move || view! { <input type="hidden" name="id" value=id.to_string() /> };
+    let needed = Memo::new(move |_| model.read().as_ref().and_then(why_needed));
     let remove_button = (id != OWN_MODEL).then(|| {
-        let warning = move || model.read().as_ref().map(removal_in_words);
+        let warning = removal_in_words(&first);
         view! {
             <Ask
                 id=format!("remove-model-{id}")
@@ -173,16 +174,22 @@ fn Actions(
                 button_label=format!("Remove {}", name.get_untracked())
                 title=format!("Remove {}?", name.get_untracked())
             >
-                <p>{warning}</p>
-                {move || remove.value().get().and_then(Result::err).map(|error| view! {
-                    <p class="field-error" role="alert">{error.message()}</p>
-                })}
-                <ActionForm action=remove>
-                    {id_field()}
-                    <Button type_="submit" kind=ButtonKind::Danger pending=removing>
-                        "Remove it"
-                    </Button>
-                </ActionForm>
+                <p>{move || needed.get().unwrap_or_else(|| warning.to_owned())}</p>
+                {move || {
+                    remove
+                        .value()
+                        .get()
+                        .and_then(Result::err)
+                        .map(|error| view! { <p class="field-error" role="alert">{error.message()}</p> })
+                }}
+                <Show when=move || needed.read().is_none()>
+                    <ActionForm action=remove>
+                        {id_field()}
+                        <Button type_="submit" kind=ButtonKind::Danger pending=removing>
+                            "Remove it"
+                        </Button>
+                    </ActionForm>
+                </Show>
             </Ask>
         }
     });
@@ -230,17 +237,19 @@ fn ways_on(model: &ModelSummary) -> AnyView {
 }
 
 /// What is lost and what is kept.
-fn removal_in_words(model: &ModelSummary) -> String {
-    let files = match model.from_hub {
+fn removal_in_words(model: &ModelSummary) -> &'static str {
+    match model.from_hub {
         true => "Its files are deleted from the server's cache; it would have to be fetched again.",
         false => "It goes from this list; the files on the server's disk stay where they are.",
-    };
-    let runs = match model.runs {
-        0 => String::new(),
-        runs => format!(
-            " {} made from it: their figures stay, but they can no longer be resumed, classified with or exported.",
-            format::counted(runs, "run was", "runs were")
-        ),
-    };
-    format!("{files}{runs}")
+    }
+}
+
+/// Why it has to stay.
+fn why_needed(model: &ModelSummary) -> Option<String> {
+    (model.runs > 0).then(|| {
+        format!(
+            "{} from it and could not classify any more without it, so it stays.",
+            format::counted(model.runs, "run began", "runs began")
+        )
+    })
 }

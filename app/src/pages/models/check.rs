@@ -55,7 +55,7 @@ pub fn CheckResult(
             <ActionForm action=add attr:class="stack">
                 <input type="hidden" name="source" value=check.source.clone() />
                 {(check.kind == ModelKind::Adapter)
-                    .then(|| view! { <AdapterFields bases labels=check.labels.clone() /> })}
+                    .then(|| view! { <AdapterFields bases asks_for_labels=!says_its_labels(&check) /> })}
                 <div class="row">
                     <Button type_="submit" kind=ButtonKind::Primary pending=add.pending() disabled=!can_be_added>
                         "Add"
@@ -156,8 +156,10 @@ fn facts(check: &ModelCheck) -> impl IntoView + use<> {
         lines.push(("Parameters", shape));
         lines.push(("Context", format::counted(info.context_length as u64, "token", "tokens")));
     }
-    if check.kind == ModelKind::Adapter && !check.labels.is_empty() {
+    if !check.labels.is_empty() {
         lines.push(("Answers", check.labels.join(", ")));
+    } else if check.kind == ModelKind::Adapter && says_its_labels(check) {
+        lines.push(("Answers", "what its classifier.json says".to_owned()));
     }
     if let Some(hub) = hub {
         lines.push(("Licence", hub.licence.clone().unwrap_or_else(|| "not stated".to_owned())));
@@ -240,12 +242,17 @@ fn Files(hub: HubCheck) -> impl IntoView {
     .into_any()
 }
 
+/// An adapter that Ayar has written brings a file with its labels and its prompt.
+fn says_its_labels(check: &ModelCheck) -> bool {
+    let files = check.hub.iter().flat_map(|hub| &hub.files);
+    !check.labels.is_empty() || files.into_iter().any(|file| file.name == "classifier.json")
+}
+
 /// What an adapter does not say itself.
 #[component]
-fn AdapterFields(bases: Vec<(ModelId, String)>, labels: Vec<String>) -> impl IntoView {
+fn AdapterFields(bases: Vec<(ModelId, String)>, asks_for_labels: bool) -> impl IntoView {
     let options =
         bases.into_iter().map(|(id, name)| view! { <option value=id.to_string()>{name}</option> }).collect_view();
-    let asks_for_labels = labels.is_empty();
     view! {
         <Field label="The base that it belongs on" id="add-base" help="One of the catalogue that is ready. Its shape is compared with the adapter's.">
             <select class="select" id="add-base" name="base" aria-describedby="add-base-help">
