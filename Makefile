@@ -60,10 +60,11 @@ fuzz:
 	cargo build --release --manifest-path engine/fuzz/Cargo.toml --target-dir target/fuzz
 	for target in $(fuzz_targets); do
 	    mkdir -p target/fuzz/found/$$target
-	    echo "$$target, $(SECONDS) s"
+	    log=target/fuzz/$$target.log
 	    target/fuzz/release/$$target target/fuzz/found/$$target engine/fuzz/corpus/$$target \
 	        -max_total_time=$(SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
-	        -artifact_prefix=target/fuzz/$$target- -verbosity=0 -print_final_stats=1
+	        -artifact_prefix=target/fuzz/$$target- -print_final_stats=1 > $$log 2>&1 || { tail -n 40 $$log; exit 1; }
+	    echo "$$target: $$(sed -n 's/.*executed_units: *//p' $$log) inputs"
 	done
 
 # On a machine with a card: the engine's tests and the service's there, one at a time, as some use up the card's memory
