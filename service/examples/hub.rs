@@ -13,8 +13,9 @@
 #[allow(dead_code, reason = "the tests also look into it and make trouble")]
 mod server;
 
-use server::{HubOptions, TestHub};
-use std::path::PathBuf;
+use server::{Access, HubOptions, TestHub};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -25,8 +26,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let hub = TestHub::start_with(options);
-    if let Err(error) = hub.load(&root) {
+    let hub = TestHub::start(options);
+    if let Err(error) = load(&hub, &root) {
         eprintln!("{}: {error}", root.display());
         return ExitCode::FAILURE;
     }
@@ -34,6 +35,39 @@ fn main() -> ExitCode {
     loop {
         std::thread::park();
     }
+}
+
+fn load(hub: &TestHub, root: &Path) -> io::Result<()> {
+    for owner in std::fs::read_dir(root)?.flatten().filter(|entry| entry.path().is_dir()) {
+        for name in std::fs::read_dir(owner.path())?.flatten().filter(|entry| entry.path().is_dir()) {
+            let repo = format!("{}/{}", owner.file_name().to_string_lossy(), name.file_name().to_string_lossy());
+            load_repository(hub, &repo, &name.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn load_repository(hub: &TestHub, repo: &str, folder: &Path) -> io::Result<()> {
+    let mut files = Vec::new();
+    let mut waiting = vec![folder.to_path_buf()];
+    while let Some(next) = waiting.pop() {
+        for path in std::fs::read_dir(&next)?.flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                waiting.push(path);
+            } else if !path.ends_with(".private") && !path.ends_with(".gated") {
+                let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+                files.push((name, std::fs::read(&path)?));
+            }
+        }
+    }
+    let borrowed: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    hub.put(repo, &borrowed);
+    if let Ok(accepted) = std::fs::read_to_string(folder.join(".gated")) {
+        hub.set_access(repo, Access::Gated { accepted: accepted.lines().map(str::to_owned).collect() });
+    } else if folder.join(".private").exists() {
+        hub.set_access(repo, Access::Private);
+    }
+    Ok(())
 }
 
 fn arguments() -> Result<(PathBuf, HubOptions), String> {

@@ -86,6 +86,11 @@ pub async fn tree(
     Ok(Json(files.iter().map(entry).collect()))
 }
 
+/// The Python library has the head of a README.md looked over before it uploads it; here every head will do.
+pub async fn validate_card() -> Json<Value> {
+    Json(json!({ "errors": [], "warnings": [] }))
+}
+
 #[derive(Deserialize)]
 pub struct NewRepository {
     name: String,

@@ -20,9 +20,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Store;
 use tokio::net::TcpListener;
@@ -84,17 +83,14 @@ impl Shared {
         format!("http://{}{path}", self.0.hub)
     }
 
+    /// By another name of the same machine: a client may take what has the Hub's name for the Hub.
     fn cdn_url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.0.cdn)
+        format!("http://localhost:{}{path}", self.0.cdn.port())
     }
 }
 
 impl TestHub {
-    pub fn start() -> Self {
-        Self::start_with(HubOptions::default())
-    }
-
-    pub fn start_with(options: HubOptions) -> Self {
+    pub fn start(options: HubOptions) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listen = |port| runtime.block_on(TcpListener::bind(("127.0.0.1", port))).unwrap();
         let (hub, cdn) = (listen(options.port), listen(0));
@@ -165,56 +161,13 @@ impl TestHub {
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.troubles().take_seen()
     }
-
-    /// Takes in `root/owner/name/…`. A file `.private` makes a repository private, a file `.gated` asks for its licence
-    /// to be accepted; each line in it is the name of somebody who has.
-    pub fn load(&self, root: &Path) -> std::io::Result<()> {
-        for owner in folders(root)? {
-            for name in folders(&owner)? {
-                self.load_repository(&owner, &name)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn load_repository(&self, owner: &Path, folder: &Path) -> std::io::Result<()> {
-        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let repo = format!("{}/{}", name(owner), name(folder));
-        let mut contents = BTreeMap::new();
-        let mut waiting = vec![folder.to_path_buf()];
-        while let Some(next) = waiting.pop() {
-            for entry in std::fs::read_dir(&next)?.flatten() {
-                let path = entry.path();
-                if path.is_dir() {
-                    waiting.push(path);
-                } else if ![".private", ".gated"].contains(&name(&path).as_str()) {
-                    let file = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
-                    contents.insert(file.clone(), Content::new(&file, std::fs::read(&path)?));
-                }
-            }
-        }
-        let access = if let Ok(accepted) = std::fs::read_to_string(folder.join(".gated")) {
-            Access::Gated { accepted: accepted.lines().map(str::to_owned).collect::<BTreeSet<_>>() }
-        } else if folder.join(".private").exists() {
-            Access::Private
-        } else {
-            Access::Open
-        };
-        let mut store = self.shared.store();
-        store.create(&repo, access);
-        store.commit(&repo, "main", contents);
-        Ok(())
-    }
-}
-
-fn folders(parent: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
-    Ok(std::fs::read_dir(parent)?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
 }
 
 fn hub_routes(shared: &Shared) -> Router {
     Router::new()
         .route("/api/whoami-v2", get(api::whoami))
         .route("/api/repos/create", post(api::create))
+        .route("/api/validate-yaml", post(api::validate_card))
         .route("/api/models/{owner}/{name}", get(api::info_of_main))
         .route("/api/models/{owner}/{name}/revision/{revision}", get(api::info))
         .route("/api/models/{owner}/{name}/tree/{revision}", get(api::tree))
