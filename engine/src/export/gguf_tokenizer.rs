@@ -176,6 +176,7 @@ fn merges(json: &Value) -> Result<Vec<(String, String)>, String> {
 
 /// llama.cpp's name for the way in which byte-level BPE splits text before merging.
 fn split_name(json: &Value) -> Result<&'static str, String> {
+    // Qwen's tokenizers compose characters first (NFC). llama.cpp leaves that out; nearly all texts are composed already.
     if !json["normalizer"].is_null() && json["normalizer"]["type"] != "NFC" {
         return Err(format!("it normalises text ({}), which llama.cpp does not", json["normalizer"]["type"]));
     }
@@ -194,6 +195,7 @@ fn split_name(json: &Value) -> Result<&'static str, String> {
         {
             let pattern = split["pattern"]["Regex"].as_str().unwrap_or("");
             let mut same = SPLITS.iter().filter(|(known, _, _)| *known == pattern);
+            // Whether merges are ignored matters only for tokens that no merge makes.
             let with_its_merges = same.clone().find(|(_, _, ignores)| *ignores == ignores_merges);
             with_its_merges.or_else(|| same.next()).map(|(_, name, _)| *name).ok_or_else(unknown)
         }

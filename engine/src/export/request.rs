@@ -104,7 +104,8 @@ fn usage(
     Ok(Usage {
         labels: classifier.labels.clone(),
         prompt: classifier.prompt_template.render(&classifier.labels),
-        labels_end: encoder.terminated(),
+        answers: encoder.labels().to_vec(),
+        held: classifier.quantization,
     })
 }
 
