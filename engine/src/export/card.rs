@@ -20,6 +20,13 @@ const HOLD_AS_DOUBLE_NF4: &str = "\
 # The base was held in 4 bits while the adapter was trained. To hold it so again, and to get the very same answers, pass\n\
 # quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=\"nf4\", bnb_4bit_use_double_quant=True).\n";
 
+/// The tokens of a prompt, but for the first.
+const ENCODE: &str = "tokenizer(before + text + after, add_special_tokens=False).input_ids";
+/// The same within the chat template, which sets the first token itself.
+const ENCODE_AS_MESSAGE: &str = "messages = [{\"role\": \"user\", \"content\": before + text + after}]\n    \
+     words = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)\n    \
+     prompt = tokenizer(words, add_special_tokens=False).input_ids";
+
 /// Knobs that say how the run was computed, not what came of it.
 const KNOBS_LEFT_OUT: [&str; 2] = ["prompt_template", "per_device_eval_batch_size"];
 
@@ -49,6 +56,10 @@ pub struct ModelCard {
 pub struct Usage {
     pub labels: Vec<String>,
     pub prompt: RenderedTemplate,
+    /// The token before every prompt, where the model has one.
+    pub bos: Option<u32>,
+    /// Whether the prompt goes into the model's own chat template.
+    pub use_chat_template: bool,
     /// The tokens that follow the prompt for each label. They depend on more than the label: on the space before it, on
     /// whether another one begins with it, on how the tokenizer sets spaces.
     pub answers: Vec<Vec<u32>>,
@@ -181,10 +192,11 @@ impl ModelCard {
 
 /// A program that gives the probabilities of the labels, to be copied as it is.
 fn how_to_use(card: &mut String, kind: ExportKind, base_model: &str, usage: &Usage) {
-    let Usage { labels, prompt, answers, held } = usage;
+    let Usage { labels, prompt, bos, use_chat_template, answers, held } = usage;
     let whole = format!("{}{{text}}{}", prompt.before, prompt.after);
     let fence = fence_around(&whole);
-    let _ = writeln!(card, "## How to use it\n\nThe prompt, with the text in the place of `{{text}}`:\n");
+    let inside = if *use_chat_template { ", as the user's message in the model's chat template" } else { "" };
+    let _ = writeln!(card, "## How to use it\n\nThe prompt, with the text in the place of `{{text}}`{inside}:\n");
     let _ = writeln!(card, "{fence}\n{whole}\n{fence}\n");
     if matches!(kind, ExportKind::Gguf(_)) {
         return;
@@ -210,6 +222,11 @@ fn how_to_use(card: &mut String, kind: ExportKind, base_model: &str, usage: &Usa
         (ExportKind::Adapter, Quantization::Nf4DoubleQuant) => HOLD_AS_DOUBLE_NF4,
         _ => "",
     };
+    let encode = match bos {
+        _ if *use_chat_template => ENCODE_AS_MESSAGE.to_string(),
+        Some(bos) => format!("prompt = [{bos}] + {ENCODE}"),
+        None => format!("prompt = {ENCODE}"),
+    };
     let _ = writeln!(
         card,
         "```python\n\
@@ -223,8 +240,7 @@ fn how_to_use(card: &mut String, kind: ExportKind, base_model: &str, usage: &Usa
          {as_held}{model}\n\
          \n\
          def classify(text):\n    \
-             bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]\n    \
-             prompt = bos + tokenizer(before + text + after, add_special_tokens=False).input_ids\n    \
+             {encode}\n    \
              scores = []\n    \
              for answer in answers.values():\n        \
                  with torch.no_grad():\n            \
@@ -337,7 +353,7 @@ mod tests {
         };
         let prompt = PromptTemplate::parse("Is it {labels}?\n\"{text}\" =").unwrap().render(&labels);
         let answers = vec![vec![3], vec![4, 5]];
-        (card, Usage { labels, prompt, answers, held: Quantization::Nf4 })
+        (card, Usage { labels, prompt, bos: Some(1), use_chat_template: false, answers, held: Quantization::Nf4 })
     }
 
     #[test]
@@ -356,6 +372,7 @@ mod tests {
             "| seed | 42 |",
             "PeftModel.from_pretrained(model, folder)",
             "before, after = \"Is it up or down?\\n\\\"\", \"\\\" =\"",
+            "    prompt = [1] + tokenizer(before",
             "answers = {\"up\": [3], \"down\": [4, 5]}",
             "bnb_4bit_quant_type=\"nf4\")",
         ] {
@@ -368,6 +385,8 @@ mod tests {
                 && !merged.contains("PeftModel")
                 && !merged.contains("BitsAndBytes")
         );
+        let in_chat = card.render(ExportKind::Adapter, &Usage { use_chat_template: true, ..usage.clone() });
+        assert!(in_chat.contains("    words = tokenizer.apply_chat_template(messages"), "{in_chat}");
         let licensed = ModelCard { licence: Some("apache-2.0".to_string()), ..card };
         assert!(licensed.render(ExportKind::Adapter, &usage).contains("license: \"apache-2.0\"\n"));
     }

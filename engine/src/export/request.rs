@@ -104,6 +104,8 @@ fn usage(
     Ok(Usage {
         labels: classifier.labels.clone(),
         prompt: classifier.prompt_template.render(&classifier.labels),
+        bos: tokenizer.bos(),
+        use_chat_template: classifier.use_chat_template,
         answers: encoder.labels().to_vec(),
         held: classifier.quantization,
     })

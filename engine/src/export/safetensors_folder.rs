@@ -171,6 +171,7 @@ mod tests {
         let classifier = ClassifierFile {
             labels: vec!["up".to_string()],
             prompt_template: prompt_template.clone(),
+            use_chat_template: false,
             max_length: 64,
             quantization: Quantization::Nf4,
             base_model: "base".to_string(),
@@ -194,6 +195,8 @@ mod tests {
             usage: Usage {
                 prompt: prompt_template.render(&classifier.labels),
                 labels: classifier.labels.clone(),
+                bos: None,
+                use_chat_template: false,
                 answers: vec![vec![1]],
                 held: Quantization::Nf4,
             },
