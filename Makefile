@@ -14,9 +14,10 @@ wasm := --profile wasm-release --target-dir target/front --target wasm32-unknown
 seed := ../shared/data
 tokens := ../shared/bench/seed
 echarts := public/vendor/echarts.min.js
+fuzz_targets := gguf safetensors adapter_config
 node_modules := end2end/node_modules/.package-lock.json
 
-.PHONY: run site cuda test test-cuda lint lint-cuda test-rust test-browser bench bench-cuda wasm-target
+.PHONY: run site cuda test test-cuda lint lint-cuda test-rust test-fuzz test-browser fuzz bench bench-cuda wasm-target
 
 run: site
 	exec ./target/release/ayar serve
@@ -30,10 +31,11 @@ cuda: wasm-target $(echarts)
 	export CUDA_HOME=$$(engine/cuda-toolkit.sh)
 	cargo site --release --cuda
 
-test: lint lint-cuda test-rust test-browser
+test: lint lint-cuda test-rust test-fuzz test-browser
 
 lint: wasm-target
 	cargo fmt --all --check
+	cargo fmt --manifest-path engine/fuzz/Cargo.toml --check
 	cargo clippy $(native) --all-targets -- -D warnings
 	cargo clippy $(wasm) -- -D warnings
 	cargo clippy --package site --all-targets -- -D warnings
@@ -46,6 +48,24 @@ lint-cuda:
 test-rust:
 	cargo test $(native)
 	cargo test --package site
+
+test-fuzz:
+	$(MAKE) fuzz SECONDS=10
+
+# The parsers of files from strangers, each fed for so many seconds with what libFuzzer makes of engine/fuzz/corpus. It
+# needs no nightly compiler: see engine/fuzz/rustc.sh. An input that brings one down is left at the path that is printed.
+fuzz: SECONDS := 60
+fuzz:
+	export RUSTC_WRAPPER=$(CURDIR)/engine/fuzz/rustc.sh
+	cargo build --release --manifest-path engine/fuzz/Cargo.toml --target-dir target/fuzz
+	for target in $(fuzz_targets); do
+	    mkdir -p target/fuzz/found/$$target
+	    log=target/fuzz/$$target.log
+	    target/fuzz/release/$$target target/fuzz/found/$$target engine/fuzz/corpus/$$target \
+	        -max_total_time=$(SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
+	        -artifact_prefix=target/fuzz/$$target- -print_final_stats=1 > $$log 2>&1 || { tail -n 40 $$log; exit 1; }
+	    echo "$$target: $$(sed -n 's/.*executed_units: *//p' $$log) inputs"
+	done
 
 # On a machine with a card: the engine's tests and the service's there, one at a time, as some use up the card's memory
 # on purpose.

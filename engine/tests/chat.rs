@@ -79,14 +79,15 @@ fn names_of_special_tokens_in_a_row_stay_words() {
 
 #[test]
 fn the_label_follows_as_the_template_ends() {
-    for (folder, template, first) in [
-        // Behind a line break and behind a special token, the label stands alone; behind words it brings its space.
-        ("byte-level", "<|im_start|>{{ messages[0].content }}<|im_end|>\n", "rose"),
-        ("byte-level", "{{ messages[0].content }}\n\n", "rose"),
+    for (folder, template, expected) in [
+        // Behind a line break and behind a special token the label stands alone; behind words it brings its space.
+        ("byte-level", "<|im_start|>{{ messages[0].content }}<|im_end|>{{ '\\n' }}", "rose"),
+        ("byte-level", "{{ messages[0].content }}{{ '\\n\\n' }}", "rose"),
         ("byte-level", "<|im_start|>{{ messages[0].content }}<|im_end|>", "rose"),
         ("byte-level", "Q: {{ messages[0].content }} A:", " rose"),
+        ("byte-level", "Q: {{ messages[0].content }}", " rose"),
         ("llama-2", "[INST] {{ messages[0].content }} [/INST]", " rose"),
-        ("llama-2", "{{ messages[0].content }}</s>{{ '\n' }}", "rose"),
+        ("llama-2", "{{ messages[0].content }}</s>{{ '\\n' }}", "rose"),
         // Llama 2's tokenizer sets a space behind special tokens by itself.
         ("llama-2", "{{ messages[0].content }}</s>", " rose"),
         ("mistral", "{{ messages[0].content }}</s>", "rose"),
@@ -94,11 +95,15 @@ fn the_label_follows_as_the_template_ends() {
         let tokenizer = tokenizer(folder, Some(template));
         let encoder = encoder(&tokenizer, "{text} =", 4096).unwrap();
         let label: String = encoder.labels()[0].iter().map(|token| tokenizer.token_text(*token)).collect();
-        // Jinja takes one line break off the end of a template.
-        let template_keeps_break = !template.ends_with("\n") || template.ends_with("\n\n");
-        let expected = if template_keeps_break || folder != "byte-level" { first } else { "rose" };
         assert_eq!(label, expected, "{folder}: {template:?}");
     }
+    // What ends the prompt counts where the template writes nothing behind it.
+    let plain = tokenizer("byte-level", Some("Q: {{ messages[0].content }}"));
+    let label = encoder(&plain, "{text}\n", 4096).unwrap().labels()[0].clone();
+    assert_eq!(plain.decode(&label), "rose");
+    let trimming = tokenizer("byte-level", Some("Q: {{ messages[0].content | trim }}"));
+    let label = encoder(&trimming, "{text}\n", 4096).unwrap().labels()[0].clone();
+    assert_eq!(trimming.decode(&label), " rose");
 }
 
 #[test]

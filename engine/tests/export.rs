@@ -428,6 +428,16 @@ fn scaled_rotary_positions_are_kept() {
     let factors = GgufFile::open(&out).unwrap().tensor_f32("rope_freqs.weight").unwrap();
     common::assert_close("factors", &factors, &EXPECTED_FACTORS, 1e-5);
 
+    // One factor for all is a number of the metadata, not a tensor.
+    let folder = tempfile::tempdir().unwrap();
+    let config = family_config("llama", json!({ "rope_scaling": { "rope_type": "linear", "factor": 2.0 } }));
+    let adapter = write_family(folder.path(), &config, &family_tensors());
+    let out = export_family(folder.path(), &adapter, ExportKind::Gguf(GgufType::F16), "model.gguf").unwrap();
+    let file = GgufFile::open(&out).unwrap();
+    assert_eq!(file.require_str("llama.rope.scaling.type").unwrap(), "linear");
+    assert_eq!(file.require_f32("llama.rope.scaling.factor").unwrap(), 2.0);
+    assert!(file.shape("rope_freqs.weight").is_none());
+
     // llama.cpp reads factors for the architecture "llama" only.
     let folder = tempfile::tempdir().unwrap();
     let config = family_config("qwen2", json!({ "rope_scaling": scaling }));

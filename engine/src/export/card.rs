@@ -5,12 +5,27 @@
 
 use domain::export::ExportKind;
 use domain::metrics::Evaluation;
-use domain::spec::{KNOBS, TrainSpec};
+use domain::spec::{KNOBS, Quantization, TrainSpec};
 use domain::template::RenderedTemplate;
 use std::fmt::Write;
 
 /// The card's name in a folder.
 pub const CARD_FILE: &str = "README.md";
+
+/// Loaded whole, the base is not quite the one that the adapter has learnt to make up for.
+const HOLD_AS_NF4: &str = "\
+# The base was held in 4 bits while the adapter was trained. To hold it so again, and to get the very same answers, pass\n\
+# quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=\"nf4\") from transformers.\n";
+const HOLD_AS_DOUBLE_NF4: &str = "\
+# The base was held in 4 bits while the adapter was trained. To hold it so again, and to get the very same answers, pass\n\
+# quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=\"nf4\", bnb_4bit_use_double_quant=True).\n";
+
+/// The tokens of a prompt, but for the first.
+const ENCODE: &str = "tokenizer(before + text + after, add_special_tokens=False).input_ids";
+/// The same within the chat template, which sets the first token itself.
+const ENCODE_AS_MESSAGE: &str = "messages = [{\"role\": \"user\", \"content\": before + text + after}]\n    \
+     words = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)\n    \
+     prompt = tokenizer(words, add_special_tokens=False).input_ids";
 
 /// Knobs that say how the run was computed, not what came of it.
 const KNOBS_LEFT_OUT: [&str; 2] = ["prompt_template", "per_device_eval_batch_size"];
@@ -41,8 +56,15 @@ pub struct ModelCard {
 pub struct Usage {
     pub labels: Vec<String>,
     pub prompt: RenderedTemplate,
-    /// Whether the end-of-text token belongs to every label, because one label is the beginning of another.
-    pub labels_end: bool,
+    /// The token before every prompt, where the model has one.
+    pub bos: Option<u32>,
+    /// Whether the prompt goes into the model's own chat template.
+    pub use_chat_template: bool,
+    /// The tokens that follow the prompt for each label. They depend on more than the label: on the space before it, on
+    /// whether another one begins with it, on how the tokenizer sets spaces.
+    pub answers: Vec<Vec<u32>>,
+    /// How the base was held while the adapter was trained.
+    pub held: Quantization,
 }
 
 impl ModelCard {
@@ -170,10 +192,11 @@ impl ModelCard {
 
 /// A program that gives the probabilities of the labels, to be copied as it is.
 fn how_to_use(card: &mut String, kind: ExportKind, base_model: &str, usage: &Usage) {
-    let Usage { labels, prompt, labels_end } = usage;
+    let Usage { labels, prompt, bos, use_chat_template, answers, held } = usage;
     let whole = format!("{}{{text}}{}", prompt.before, prompt.after);
     let fence = fence_around(&whole);
-    let _ = writeln!(card, "## How to use it\n\nThe prompt, with the text in the place of `{{text}}`:\n");
+    let inside = if *use_chat_template { ", as the user's message in the model's chat template" } else { "" };
+    let _ = writeln!(card, "## How to use it\n\nThe prompt, with the text in the place of `{{text}}`{inside}:\n");
     let _ = writeln!(card, "{fence}\n{whole}\n{fence}\n");
     if matches!(kind, ExportKind::Gguf(_)) {
         return;
@@ -192,8 +215,18 @@ fn how_to_use(card: &mut String, kind: ExportKind, base_model: &str, usage: &Usa
             "model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)".to_string(),
         ),
     };
-    let labels: Vec<String> = labels.iter().map(|label| code_string(label)).collect();
-    let end = if *labels_end { " + [tokenizer.eos_token_id]" } else { "" };
+    let answers: Vec<String> =
+        labels.iter().zip(answers).map(|(label, tokens)| format!("{}: {tokens:?}", code_string(label))).collect();
+    let as_held = match (kind, held) {
+        (ExportKind::Adapter, Quantization::Nf4) => HOLD_AS_NF4,
+        (ExportKind::Adapter, Quantization::Nf4DoubleQuant) => HOLD_AS_DOUBLE_NF4,
+        _ => "",
+    };
+    let encode = match bos {
+        _ if *use_chat_template => ENCODE_AS_MESSAGE.to_string(),
+        Some(bos) => format!("prompt = [{bos}] + {ENCODE}"),
+        None => format!("prompt = {ENCODE}"),
+    };
     let _ = writeln!(
         card,
         "```python\n\
@@ -201,28 +234,25 @@ fn how_to_use(card: &mut String, kind: ExportKind, base_model: &str, usage: &Usa
          {imports}\n\
          \n\
          folder = \".\"  # where this card lies, or its address on the Hub\n\
-         labels = [{labels}]\n\
+         answers = {{{answers}}}  # each label's tokens behind the prompt\n\
          before, after = {before}, {after}\n\
          tokenizer = AutoTokenizer.from_pretrained(folder)\n\
-         {model}\n\
+         {as_held}{model}\n\
          \n\
          def classify(text):\n    \
-             bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]\n    \
-             prompt = bos + tokenizer(before + text + after, add_special_tokens=False).input_ids\n    \
+             {encode}\n    \
              scores = []\n    \
-             for label in labels:\n        \
-                 answer = tokenizer({separator} + label, add_special_tokens=False).input_ids{end}\n        \
+             for answer in answers.values():\n        \
                  with torch.no_grad():\n            \
                      logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1].float()\n        \
                  scores.append(logits.log_softmax(-1)[range(len(answer)), answer].sum())\n    \
-             return dict(zip(labels, torch.stack(scores).softmax(0).tolist()))\n\
+             return dict(zip(answers, torch.stack(scores).softmax(0).tolist()))\n\
          \n\
          print(classify(\"A text.\"))\n\
          ```\n",
-        labels = labels.join(", "),
+        answers = answers.join(", "),
         before = code_string(&prompt.before),
         after = code_string(&prompt.after),
-        separator = code_string(prompt.label_separator),
     );
 }
 
@@ -322,7 +352,8 @@ mod tests {
             ..ModelCard::default()
         };
         let prompt = PromptTemplate::parse("Is it {labels}?\n\"{text}\" =").unwrap().render(&labels);
-        (card, Usage { labels, prompt, labels_end: false })
+        let answers = vec![vec![3], vec![4, 5]];
+        (card, Usage { labels, prompt, bos: Some(1), use_chat_template: false, answers, held: Quantization::Nf4 })
     }
 
     #[test]
@@ -341,13 +372,21 @@ mod tests {
             "| seed | 42 |",
             "PeftModel.from_pretrained(model, folder)",
             "before, after = \"Is it up or down?\\n\\\"\", \"\\\" =\"",
-            "labels = [\"up\", \"down\"]",
+            "    prompt = [1] + tokenizer(before",
+            "answers = {\"up\": [3], \"down\": [4, 5]}",
+            "bnb_4bit_quant_type=\"nf4\")",
         ] {
             assert!(adapter.contains(words), "{words} is not in\n{adapter}");
         }
         assert!(!adapter.contains("license"), "nobody has said under which licence");
         let merged = card.render(ExportKind::Safetensors, &usage);
-        assert!(merged.contains("library_name: transformers\n") && !merged.contains("PeftModel"));
+        assert!(
+            merged.contains("library_name: transformers\n")
+                && !merged.contains("PeftModel")
+                && !merged.contains("BitsAndBytes")
+        );
+        let in_chat = card.render(ExportKind::Adapter, &Usage { use_chat_template: true, ..usage.clone() });
+        assert!(in_chat.contains("    words = tokenizer.apply_chat_template(messages"), "{in_chat}");
         let licensed = ModelCard { licence: Some("apache-2.0".to_string()), ..card };
         assert!(licensed.render(ExportKind::Adapter, &usage).contains("license: \"apache-2.0\"\n"));
     }
@@ -369,7 +408,7 @@ mod tests {
         assert_eq!(cells, [6, 4]);
         let code = text.split("```python\n").nth(1).unwrap().split("\n```").next().unwrap();
         assert!(
-            code.contains(r#"labels = ["a|b\n---\nlicense: mit <img src=x> ``` \"\\", "[x](http://x)"]"#),
+            code.contains(r#"answers = {"a|b\n---\nlicense: mit <img src=x> ``` \"\\": [3], "[x](http://x)": [4, 5]}"#),
             "{code}"
         );
         assert!(code.ends_with("print(classify(\"A text.\"))"), "{code}");

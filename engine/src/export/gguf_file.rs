@@ -1,47 +1,43 @@
 //! A merged model as one file for llama.cpp: metadata, tokenizer and tensors under its names and in its layout.
 
-use crate::base::Wanted;
 use crate::error::EngineError;
 use crate::export::aside::{Halt, Meter, TensorFile};
 use crate::export::gguf_tokenizer;
-use crate::export::gguf_types::{encode, file_type, stored_type};
+use crate::export::gguf_types::{encode, file_type, stored_type, type_name};
 use crate::export::gguf_writer::{GgufTensor, GgufValue, Metadata, header, padding};
 use crate::export::merge::{ModelTensor, tensors_of};
 use crate::export::request::Source;
-use crate::model::config::LlamaConfig;
+use crate::model::config::{LlamaConfig, RopeScaling};
 use crate::model::rope::frequency_factors;
-use crate::weights::gguf_model::tensor_name;
+use crate::weights::gguf_model::{ROPE_FREQUENCIES, interleaved_heads, tensor_name};
 use candle_core::quantized::GgmlDType;
 use domain::export::GgufType;
-use domain::spec::TargetModule;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// By what RoPE's frequencies are divided; llama.cpp reads it for the architecture "llama".
-const ROPE_FACTORS: &str = "rope_freqs.weight";
-/// The architecture whose files hold q and k in the order of interleaved RoPE pairs.
-const PERMUTED: &str = "llama";
+/// The architecture for which llama.cpp reads [`ROPE_FREQUENCIES`].
+const KNOWS_FREQUENCIES: &str = "llama";
 /// Version of ggml's block layouts (`GGML_QNT_VERSION` in ggml.h).
 const QUANTIZATION_VERSION: u32 = 2;
 
 pub(super) fn write(source: &Source, kind: GgufType, path: &Path, meter: &mut Meter) -> Result<Vec<String>, Halt> {
     let config = source.model.files.config();
     let factors = match &config.rope_scaling {
-        None => Vec::new(),
-        Some(_) if config.family.gguf_architecture() != PERMUTED => {
+        None | Some(RopeScaling::Linear { .. }) => Vec::new(),
+        Some(_) if config.family.gguf_architecture() != KNOWS_FREQUENCIES => {
             return Err(Halt::Failed(EngineError::invalid(format!(
                 "The base model scales its rotary positions, and llama.cpp knows no such scaling for the architecture \
                  \"{}\". Export it as safetensors.",
                 config.family.gguf_architecture()
             ))));
         }
-        Some(_) => frequency_factors(config),
+        Some(RopeScaling::Llama3 { .. } | RopeScaling::Factors(_)) => frequency_factors(config),
     };
     let tensors = tensors_of(config);
     let mut directory = Vec::with_capacity(tensors.len() + 1);
     if !factors.is_empty() {
         directory.push(GgufTensor {
-            name: ROPE_FACTORS.to_string(),
+            name: ROPE_FREQUENCIES.to_string(),
             shape: vec![factors.len()],
             dtype: GgmlDType::F32,
         });
@@ -68,7 +64,7 @@ pub(super) fn write(source: &Source, kind: GgufType, path: &Path, meter: &mut Me
         write(entry, &factors)?;
     }
     for (entry, tensor) in rest.iter().zip(&tensors) {
-        let mut values = source.model.values(tensor)?;
+        let mut values = source.model.values(tensor.wanted)?;
         permute(config, tensor, &mut values);
         write(entry, &values)?;
     }
@@ -108,21 +104,22 @@ fn describe(source: &Source, kind: GgufType) -> Metadata {
         ("rope.dimension_count", size(config.head_dim)),
         ("rope.freq_base", GgufValue::F32(config.rope_theta)),
     ];
-    metadata.extend(of_architecture.map(|(key, value)| (format!("{architecture}.{key}"), value)));
+    let scaling = match config.rope_scaling {
+        Some(RopeScaling::Linear { factor }) => {
+            vec![("rope.scaling.type", text("linear")), ("rope.scaling.factor", GgufValue::F32(factor))]
+        }
+        _ => Vec::new(),
+    };
+    let keyed = of_architecture.into_iter().chain(scaling);
+    metadata.extend(keyed.map(|(key, value)| (format!("{architecture}.{key}"), value)));
     metadata
 }
 
-/// Puts the rows of q and k, and their biases, into the order in which llama.cpp turns them.
+/// Puts the rows of q and k into the order in which llama.cpp turns them.
 fn permute(config: &LlamaConfig, tensor: &ModelTensor, values: &mut [f32]) {
-    if config.family.gguf_architecture() != PERMUTED {
-        return;
+    if interleaved_heads(tensor.wanted, config).is_some() {
+        permute_rope(values, config.head_dim, config.hidden_size);
     }
-    let (Wanted::Projection(_, module) | Wanted::Bias(_, module)) = tensor.wanted else { return };
-    if !matches!(module, TargetModule::QProj | TargetModule::KProj) {
-        return;
-    }
-    let row_length = tensor.shape.get(1).copied().unwrap_or(1);
-    permute_rope(values, config.head_dim, row_length);
 }
 
 /// The way back from [`crate::weights::gguf::unpermute_rope`], where the order is told: row `k * head_dim / 2 + j` of a
@@ -141,9 +138,9 @@ fn permute_rope(rows: &mut [f32], head_dim: usize, row_length: usize) {
 
 /// How the matrices are stored where that differs from what was asked for.
 fn told(kind: GgufType, directory: &[GgufTensor]) -> Vec<String> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for tensor in directory.iter().filter(|tensor| tensor.shape.len() == 2) {
-        *counts.entry(format!("{:?}", tensor.dtype)).or_default() += 1;
+        *counts.entry(type_name(tensor.dtype)).or_default() += 1;
     }
     let asked = match kind {
         GgufType::F16 => "F16",

@@ -6,6 +6,7 @@
 
 use crate::error::EngineError;
 use crate::export::gguf_writer::{GgufValue, Metadata};
+use crate::text::split::name_of;
 use crate::text::tokenizer::TextTokenizer;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -17,32 +18,6 @@ const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 const UNUSED: i32 = 5;
 const BYTE: i32 = 6;
-
-/// Ways to split text by a regular expression, as tokenizer.json writes them, and llama.cpp's names for them
-/// (`llama_vocab::impl::load` and `llm_tokenizer_bpe` in llama-vocab.cpp). The last word of an entry says whether
-/// llama.cpp takes a piece that is a token as it is, before any merge (`ignore_merges`).
-const SPLITS: [(&str, &str, bool); 4] = [
-    (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        "llama-bpe",
-        true,
-    ),
-    (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        "smaug-bpe",
-        false,
-    ),
-    (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        "qwen2",
-        false,
-    ),
-    (
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        "tekken",
-        true,
-    ),
-];
 
 /// The keys under `tokenizer.`, with one token for each of the `vocab_size` rows of the embedding.
 ///
@@ -64,6 +39,9 @@ pub fn metadata(tokenizer: &TextTokenizer, vocab_size: usize) -> Result<Metadata
     }
     metadata.push(("tokenizer.ggml.add_bos_token".to_string(), GgufValue::Bool(tokenizer.bos().is_some())));
     metadata.push(("tokenizer.ggml.add_eos_token".to_string(), GgufValue::Bool(false)));
+    if let Some(template) = tokenizer.chat_template() {
+        metadata.push(("tokenizer.chat_template".to_string(), GgufValue::String(template.source().to_string())));
+    }
     Ok(metadata)
 }
 
@@ -176,33 +154,12 @@ fn merges(json: &Value) -> Result<Vec<(String, String)>, String> {
 
 /// llama.cpp's name for the way in which byte-level BPE splits text before merging.
 fn split_name(json: &Value) -> Result<&'static str, String> {
-    if !json["normalizer"].is_null() && json["normalizer"]["type"] != "NFC" {
-        return Err(format!("it normalises text ({}), which llama.cpp does not", json["normalizer"]["type"]));
+    // Qwen's tokenizers compose characters first (NFC). llama.cpp leaves that out; nearly all texts are composed already.
+    let normalizer = &json["normalizer"];
+    if !normalizer.is_null() && normalizer["type"] != "NFC" {
+        return Err(format!("it normalises text ({}), which llama.cpp does not", normalizer["type"]));
     }
-    let pre = &json["pre_tokenizer"];
-    let steps: Vec<&Value> = match pre["pretokenizers"].as_array() {
-        Some(steps) => steps.iter().collect(),
-        None => vec![pre],
-    };
-    let ignores_merges = json["model"]["ignore_merges"] == true;
-    let kinds: Vec<&str> = steps.iter().map(|step| step["type"].as_str().unwrap_or("")).collect();
-    let splits_itself = |step: &Value| step["use_regex"] != false && step["add_prefix_space"] != true;
-    let unknown = || format!("llama.cpp has no name for its way to split text: {pre}");
-    match (kinds.as_slice(), steps.as_slice()) {
-        (["Split", "ByteLevel"], [split, bytes])
-            if split["behavior"] == "Isolated" && bytes["use_regex"] == false && bytes["add_prefix_space"] != true =>
-        {
-            let pattern = split["pattern"]["Regex"].as_str().unwrap_or("");
-            let mut same = SPLITS.iter().filter(|(known, _, _)| *known == pattern);
-            let with_its_merges = same.clone().find(|(_, _, ignores)| *ignores == ignores_merges);
-            with_its_merges.or_else(|| same.next()).map(|(_, name, _)| *name).ok_or_else(unknown)
-        }
-        (["ByteLevel"], [bytes]) if splits_itself(bytes) => Ok("gpt-2"),
-        (["Digits", "ByteLevel"], [digits, bytes]) if digits["individual_digits"] == true && splits_itself(bytes) => {
-            Ok("smollm")
-        }
-        _ => Err(unknown()),
-    }
+    name_of(json).ok_or_else(|| format!("llama.cpp has no name for its way to split text: {}", json["pre_tokenizer"]))
 }
 
 /// Whether a space is put before a text, as SentencePiece does; spaces themselves are written `▁`.
@@ -236,6 +193,7 @@ fn space_prefix(json: &Value) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::split::Splitting;
     use serde_json::json;
 
     fn byte_level(steps: Value, ignore_merges: bool) -> Value {
@@ -254,6 +212,10 @@ mod tests {
         })
     }
 
+    fn llama3_split() -> Value {
+        Splitting::named("llama-bpe").unwrap().pre_tokenizer["pretokenizers"].clone()
+    }
+
     fn split_by(pattern: &str) -> Value {
         json!([
             { "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false },
@@ -267,8 +229,8 @@ mod tests {
 
     #[test]
     fn byte_level_bpe_is_named_by_its_split() {
-        for (pattern, name, ignores_merges) in SPLITS {
-            let metadata = from_json(&byte_level(split_by(pattern), ignores_merges), 6).unwrap();
+        for (name, ignores_merges) in [("llama-bpe", true), ("dbrx", false)] {
+            let metadata = from_json(&byte_level(llama3_split(), ignores_merges), 6).unwrap();
             assert_eq!(*get(&metadata, "model"), GgufValue::String("gpt2".to_string()));
             assert_eq!(*get(&metadata, "pre"), GgufValue::String(name.to_string()));
         }
@@ -284,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_expressed_is_refused_in_words() {
-        let known = byte_level(split_by(SPLITS[0].0), true);
+        let known = byte_level(llama3_split(), true);
         let mut lowercase = known.clone();
         lowercase["normalizer"] = json!({ "type": "Lowercase" });
         let mut unigram = known.clone();

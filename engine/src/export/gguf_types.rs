@@ -27,6 +27,19 @@ pub fn file_type(kind: GgufType) -> u32 {
     }
 }
 
+/// ggml's name of a type that is written here.
+pub fn type_name(dtype: GgmlDType) -> &'static str {
+    match dtype {
+        GgmlDType::F32 => "F32",
+        GgmlDType::F16 => "F16",
+        GgmlDType::Q5_0 => "Q5_0",
+        GgmlDType::Q8_0 => "Q8_0",
+        GgmlDType::Q4K => "Q4_K",
+        GgmlDType::Q6K => "Q6_K",
+        _ => "another type",
+    }
+}
+
 /// How a tensor of this shape (slowest dimension first) is stored.
 pub fn stored_type(kind: GgufType, config: &LlamaConfig, wanted: Wanted, shape: &[usize]) -> GgmlDType {
     let &[_, row_length] = shape else { return GgmlDType::F32 };

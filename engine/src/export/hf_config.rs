@@ -142,6 +142,8 @@ mod tests {
         let refused = rope_scaling(&config(Some(RopeScaling::Factors(others)))).unwrap_err().to_string();
         assert!(refused.contains("rope_freqs.weight"), "{refused}");
         assert_eq!(rope_scaling(&config(None)).unwrap(), Value::Null);
+        let linear = rope_scaling(&config(Some(RopeScaling::Linear { factor: 2.0 }))).unwrap();
+        assert_eq!(linear, json!({ "rope_type": "linear", "factor": 2.0 }));
     }
 
     #[test]

@@ -39,71 +39,53 @@ impl ModelTensor {
 
 /// Every tensor that a model of this shape has, from the embedding to the output.
 pub(super) fn tensors_of(config: &LlamaConfig) -> Vec<ModelTensor> {
-    let tensor = |wanted, shape: &[usize]| ModelTensor { wanted, shape: shape.to_vec() };
-    let (hidden, table) = (config.hidden_size, [config.vocab_size, config.hidden_size]);
-    let mut tensors = vec![tensor(Wanted::Embedding, &table)];
+    const INPUTS: [TargetModule; 3] = [TargetModule::QProj, TargetModule::KProj, TargetModule::VProj];
+    let mut all = vec![Wanted::Embedding];
     for layer in 0..config.num_hidden_layers {
-        tensors.push(tensor(Wanted::InputNorm(layer), &[hidden]));
-        for module in TargetModule::ALL {
-            let (rows, columns) = module_shape(config, module);
-            tensors.push(tensor(Wanted::Projection(layer, module), &[rows, columns]));
-            let is_input = matches!(module, TargetModule::QProj | TargetModule::KProj | TargetModule::VProj);
-            if config.family.has_attention_bias() && is_input {
-                tensors.push(tensor(Wanted::Bias(layer, module), &[rows]));
-            }
+        all.push(Wanted::InputNorm(layer));
+        all.extend(TargetModule::ALL.map(|module| Wanted::Projection(layer, module)));
+        if config.family.has_attention_bias() {
+            all.extend(INPUTS.map(|module| Wanted::Bias(layer, module)));
         }
         if config.family.has_query_key_norm() {
-            tensors.push(tensor(Wanted::QueryNorm(layer), &[config.head_dim]));
-            tensors.push(tensor(Wanted::KeyNorm(layer), &[config.head_dim]));
+            all.extend([Wanted::QueryNorm(layer), Wanted::KeyNorm(layer)]);
         }
-        tensors.push(tensor(Wanted::PostAttentionNorm(layer), &[hidden]));
+        all.push(Wanted::PostAttentionNorm(layer));
     }
-    tensors.push(tensor(Wanted::Norm, &[hidden]));
+    all.push(Wanted::Norm);
     if !config.tie_word_embeddings {
-        tensors.push(tensor(Wanted::Head, &table));
+        all.push(Wanted::Head);
     }
-    tensors
+    let with_shape = |wanted: Wanted| {
+        let (rows, columns) = wanted.shape(config);
+        ModelTensor { wanted, shape: if wanted.is_matrix() { vec![rows, columns] } else { vec![columns] } }
+    };
+    all.into_iter().map(with_shape).collect()
 }
 
 impl MergedModel<'_> {
     /// The values of a tensor, row-major, in Hugging Face's layout.
-    pub fn values(&self, tensor: &ModelTensor) -> Result<Vec<f32>, EngineError> {
-        let stored = self.files.tensor(tensor.wanted)?.ok_or_else(|| {
-            EngineError::invalid(format!("the base model {} has no tensor for {:?}", self.files.name(), tensor.wanted))
+    pub fn values(&self, wanted: Wanted) -> Result<Vec<f32>, EngineError> {
+        let stored = self.files.tensor(wanted)?.ok_or_else(|| {
+            EngineError::invalid(format!("The base model {} has no tensor for {wanted:?}.", self.files.name()))
         })?;
-        let Wanted::Projection(layer, module) = tensor.wanted else {
-            return self.checked(tensor, stored.into_f32());
-        };
-        let mut weight = match (stored, self.held) {
-            (TensorValues::F32(values), Quantization::AsStored) => self.checked(tensor, values)?,
-            (TensorValues::F32(values), held) => {
-                let mut values = self.checked(tensor, values)?;
-                let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
-                let codes = Nf4::quantize(&values, rows, columns, held == Quantization::Nf4DoubleQuant);
-                codes.dequantize_into(&mut values);
+        let Wanted::Projection(layer, module) = wanted else { return Ok(stored.into_f32()) };
+        let mut weight = match stored {
+            // Stored in 4 bits, it was trained on as it is.
+            TensorValues::Nf4(codes) => codes.dequantize(),
+            TensorValues::F32(mut values) => {
+                if self.held != Quantization::AsStored {
+                    let (rows, columns) = module_shape(self.files.config(), module);
+                    let codes = Nf4::quantize(&values, rows, columns, self.held == Quantization::Nf4DoubleQuant);
+                    codes.dequantize_into(&mut values);
+                }
                 values
             }
-            // Stored in 4 bits, it was trained on as it is.
-            (TensorValues::Nf4(codes), _) => self.checked(tensor, codes.dequantize())?,
         };
         if let Some((a, b)) = self.lora.module(layer, module)? {
             add_product(&mut weight, &a, &b, (self.lora.lora_alpha / self.lora.r as f64) as f32)?;
         }
         Ok(weight)
-    }
-
-    fn checked(&self, tensor: &ModelTensor, values: Vec<f32>) -> Result<Vec<f32>, EngineError> {
-        if values.len() == tensor.elements() {
-            return Ok(values);
-        }
-        Err(EngineError::invalid(format!(
-            "the base model {} has {} values for {:?}, and its shape {:?} asks for {}",
-            self.files.name(),
-            values.len(),
-            tensor.wanted,
-            tensor.shape,
-            tensor.elements()
-        )))
     }
 }
 

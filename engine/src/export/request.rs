@@ -104,7 +104,10 @@ fn usage(
     Ok(Usage {
         labels: classifier.labels.clone(),
         prompt: classifier.prompt_template.render(&classifier.labels),
-        labels_end: encoder.terminated(),
+        bos: tokenizer.bos(),
+        use_chat_template: classifier.use_chat_template,
+        answers: encoder.labels().to_vec(),
+        held: classifier.quantization,
     })
 }
 

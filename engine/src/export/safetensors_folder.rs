@@ -91,7 +91,7 @@ fn write_shard(source: &Source, path: &Path, tensors: &[ModelTensor], meter: &mu
     let mut file = TensorFile::create(path, meter)?;
     file.write(&header(tensors))?;
     for tensor in tensors {
-        file.write_counted(&rounded(&source.model.values(tensor)?))?;
+        file.write_counted(&rounded(&source.model.values(tensor.wanted)?))?;
     }
     Ok(file.close()?)
 }
@@ -130,7 +130,18 @@ fn write_json(path: &Path, value: &Value) -> Result<(), EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::lora::Lora;
     use crate::base::Wanted;
+    use crate::classify::ClassifierFile;
+    use crate::export::card::{ModelCard, Usage};
+    use crate::export::merge::MergedModel;
+    use crate::export::request::ExportRequest;
+    use crate::weights::model_files::ModelFiles;
+    use domain::export::{ExportKind, MergeInto};
+    use domain::spec::TargetModule;
+    use domain::template::PromptTemplate;
+    use std::ops::ControlFlow;
+    use std::sync::Arc;
 
     fn tensor(layer: usize, values: usize) -> ModelTensor {
         ModelTensor { wanted: Wanted::InputNorm(layer), shape: vec![values] }
@@ -149,6 +160,68 @@ mod tests {
             (file_name(0, 1), file_name(1, 12)),
             ("model.safetensors".to_string(), "model-00002-of-00012.safetensors".to_string())
         );
+    }
+
+    /// With an adapter that changes nothing, every tensor is the base's, rounded.
+    #[test]
+    fn a_model_in_several_shards_is_read_back_whole() {
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/base/tohum-16m.gguf");
+        let files = ModelFiles::open(&base).unwrap();
+        let prompt_template = PromptTemplate::default();
+        let classifier = ClassifierFile {
+            labels: vec!["up".to_string()],
+            prompt_template: prompt_template.clone(),
+            use_chat_template: false,
+            max_length: 64,
+            quantization: Quantization::Nf4,
+            base_model: "base".to_string(),
+        };
+        let temporary = tempfile::tempdir().unwrap();
+        let out = temporary.path().join("model");
+        let request = ExportRequest {
+            base: &base,
+            adapter: Path::new("not read here"),
+            classifier: &classifier,
+            kind: ExportKind::Safetensors,
+            merge_into: MergeInto::AsStored,
+            out: &out,
+            card: &ModelCard::default(),
+        };
+        let lora = Lora::zeros(files.config(), 1, 1.0, &[TargetModule::QProj]).unwrap();
+        let source = Source {
+            request: &request,
+            model: MergedModel { files: &files, lora, held: Quantization::AsStored },
+            tokenizer: Arc::new(files.tokenizer().unwrap()),
+            usage: Usage {
+                prompt: prompt_template.render(&classifier.labels),
+                labels: classifier.labels.clone(),
+                bos: None,
+                use_chat_template: false,
+                answers: vec![vec![1]],
+                held: Quantization::Nf4,
+            },
+        };
+        let mut on_progress = |_| ControlFlow::Continue(());
+        assert!(write(&source, &out, 8 << 20, &mut Meter::start(&mut on_progress)).is_ok());
+
+        let index: Value =
+            serde_json::from_slice(&std::fs::read(out.join("model.safetensors.index.json")).unwrap()).unwrap();
+        let shards: std::collections::BTreeSet<&str> =
+            index["weight_map"].as_object().unwrap().values().filter_map(Value::as_str).collect();
+        assert!(
+            shards.len() > 3
+                && shards.iter().all(|name| name.ends_with(&format!("-of-{:05}.safetensors", shards.len())))
+        );
+        for name in shards {
+            assert!(std::fs::metadata(out.join(name)).unwrap().len() < (8 << 20) + 65_536, "{name}");
+        }
+        let written = ModelFiles::open(&out).unwrap();
+        assert_eq!(written.config(), files.config());
+        for tensor in tensors_of(files.config()) {
+            let values = |files: &ModelFiles| files.tensor(tensor.wanted).unwrap().unwrap().into_f32();
+            let expected: Vec<f32> = values(&files).iter().map(|value| bf16::from_f32(*value).to_f32()).collect();
+            assert!(values(&written) == expected, "{:?}", tensor.wanted);
+        }
     }
 
     #[test]

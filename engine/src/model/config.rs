@@ -113,7 +113,12 @@ impl LlamaConfig {
     const MAX_DIMENSION: usize = 1 << 22;
     /// Longest context that is offered, in tokens; longer ones are cut to this. Cosines and sines are kept for each of
     /// its positions.
-    pub const LONGEST_CONTEXT: usize = 1 << 17;
+    const LONGEST_CONTEXT: usize = 1 << 17;
+
+    /// The context that is offered of the one that a file states; what cannot be stays, for [`Self::check`] to refuse.
+    pub fn offered_context(stated: usize) -> usize {
+        if stated > Self::MAX_DIMENSION { stated } else { stated.min(Self::LONGEST_CONTEXT) }
+    }
 
     /// The sizes fit each other.
     pub fn check(&self) -> Result<(), EngineError> {

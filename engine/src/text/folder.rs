@@ -81,7 +81,10 @@ impl TokenizerConfig {
             config.entry(role).or_insert_with(|| json!(name));
         }
         if let Some(template) = &self.chat_template {
-            config.insert("chat_template".to_string(), json!(template.source()));
+            let said = config.get("chat_template").and_then(default_template);
+            if said.as_deref() != Some(template.source()) {
+                config.insert("chat_template".to_string(), json!(template.source()));
+            }
         }
         write_json(&folder.join(CONFIG), &Value::Object(config))?;
         write_json(&folder.join(SPECIAL_TOKENS), &json!(self.names))

@@ -10,7 +10,7 @@ mod check;
 mod construction;
 mod folder;
 mod sentencepiece;
-mod split;
+pub(crate) mod split;
 pub mod template;
 pub mod tokenizer;
 mod wrapping;

@@ -155,6 +155,42 @@ impl Splitting {
     }
 }
 
+/// llama.cpp's name for the way in which a tokenizer.json cuts texts, the inverse of [`Splitting::named`]; `None` where
+/// it has no name for it. Among families that cut alike, one that ignores merges as the file does is preferred (that
+/// matters only for tokens which no merge makes), then one that composes characters as the file does.
+pub fn name_of(tokenizer: &Value) -> Option<&'static str> {
+    let wanted = steps_of(&tokenizer["pre_tokenizer"])?;
+    let ignores_merges = tokenizer["model"]["ignore_merges"] == true;
+    let composes = tokenizer["normalizer"]["type"] == "NFC";
+    let alike = FAMILIES.iter().filter(|family| steps_of(&family.cut.pre_tokenizer()).as_ref() == Some(&wanted));
+    let best = alike.min_by_key(|family| (family.ignore_merges != ignores_merges, family.composes != composes))?;
+    best.names.first().copied()
+}
+
+/// What decides where a step cuts.
+#[derive(PartialEq)]
+enum Step {
+    Pattern(String),
+    Bytes { use_regex: bool },
+}
+
+/// The steps of a `pre_tokenizer`; `None` where one is of another kind than those that are written here.
+fn steps_of(pre_tokenizer: &Value) -> Option<Vec<Step>> {
+    let steps = match pre_tokenizer["pretokenizers"].as_array() {
+        Some(steps) => steps.as_slice(),
+        None => std::slice::from_ref(pre_tokenizer),
+    };
+    let step = |step: &Value| match step["type"].as_str()? {
+        "Split" if step["behavior"] == "Isolated" && step["invert"] != true => {
+            Some(Step::Pattern(step["pattern"]["Regex"].as_str()?.to_string()))
+        }
+        "Digits" if step["individual_digits"] == true => Some(Step::Pattern(SINGLE_DIGITS.to_string())),
+        "ByteLevel" if step["add_prefix_space"] != true => Some(Step::Bytes { use_regex: step["use_regex"] != false }),
+        _ => None,
+    };
+    steps.iter().map(step).collect()
+}
+
 impl Cut {
     fn pre_tokenizer(self) -> Value {
         match self {
@@ -215,6 +251,28 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn a_way_to_cut_is_found_by_its_steps() {
+        for family in FAMILIES {
+            let splitting = Splitting::named(family.names[0]).unwrap();
+            let mut json = json!({
+                "pre_tokenizer": splitting.pre_tokenizer,
+                "normalizer": splitting.normalizer,
+                "model": { "ignore_merges": splitting.ignore_merges },
+            });
+            // Of two families that are the same to a tokenizer.json, the first is found.
+            let found = Splitting::named(name_of(&json).unwrap()).unwrap();
+            assert_eq!(found.pre_tokenizer, splitting.pre_tokenizer, "{}", family.names[0]);
+            assert_eq!(found.normalizer, splitting.normalizer, "{}", family.names[0]);
+            assert_eq!(found.ignore_merges, splitting.ignore_merges, "{}", family.names[0]);
+            json["pre_tokenizer"] = sequence(vec![split(r"\w+"), byte_level(false)]);
+            assert_eq!(name_of(&json), None);
+        }
+        let lone = json!({ "pre_tokenizer": byte_level(true), "model": {} });
+        assert_eq!(name_of(&lone), Some("gpt-2"));
+        assert_eq!(name_of(&json!({ "pre_tokenizer": { "type": "Whitespace" } })), None);
     }
 
     #[test]

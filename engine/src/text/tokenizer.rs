@@ -110,16 +110,11 @@ impl TextTokenizer {
         if config.add_bos == Some(false) {
             pieces.bos = None;
         }
-        let (bos, eos_name) = (pieces.bos, eos.map(|id| pieces.tokens[id as usize].clone()));
-        let bos_name = bos.map(|id| pieces.tokens[id as usize].clone());
+        let bos = pieces.bos;
         let mut built = Self::build(pieces.tokenizer_json().map_err(bad)?, config).map_err(bad)?;
         built.bos = bos;
         built.eos = built.named("eos_token").or(eos);
-        for (role, name) in [("bos_token", bos_name), ("eos_token", eos_name)] {
-            if let Some(name) = name {
-                built.config.names.entry(role.to_string()).or_insert(name);
-            }
-        }
+        built.name_ends();
         Ok(built)
     }
 
@@ -144,6 +139,7 @@ impl TextTokenizer {
         built.bos = built.bos.filter(|id| (*id as usize) < built.is_special.len());
         let known = || EOS_NAMES.iter().find_map(|name| built.special_id(name));
         built.eos = built.named("eos_token").or_else(known);
+        built.name_ends();
         Ok(built)
     }
 
@@ -340,6 +336,15 @@ impl TextTokenizer {
         let path = folder.join(TOKENIZER);
         std::fs::write(&path, self.to_json()).map_err(|source| EngineError::io(&path, source))?;
         self.config.write(folder)
+    }
+
+    /// Gives the first and the last token their roles where no file does: chat templates and Transformers ask for them.
+    fn name_ends(&mut self) {
+        for (role, id) in [("bos_token", self.bos), ("eos_token", self.eos)] {
+            if let Some(name) = id.and_then(|id| self.tokenizer.id_to_token(id)) {
+                self.config.names.entry(role.to_string()).or_insert(name);
+            }
+        }
     }
 
     /// The token that has a role.

@@ -109,7 +109,7 @@ pub fn config_of(file: &GgufFile) -> Result<LlamaConfig, EngineError> {
         rms_norm_eps: file.require_f32(&key("attention.layer_norm_rms_epsilon"))?,
         rope_theta: file.metadata_f32(&key("rope.freq_base")).unwrap_or(10_000.0),
         rope_scaling: scaling_of(file, architecture, head_dim)?,
-        max_position_embeddings: context.min(LlamaConfig::LONGEST_CONTEXT),
+        max_position_embeddings: LlamaConfig::offered_context(context),
         tie_word_embeddings: file.shape("output.weight").is_none(),
     })
 }

@@ -172,7 +172,7 @@ impl HfConfig {
             rope_theta: self.theta() as f32,
             // `read` has refused what this would not understand.
             rope_scaling: self.scaling().unwrap_or(None),
-            max_position_embeddings: self.max_position_embeddings.min(window).min(LlamaConfig::LONGEST_CONTEXT),
+            max_position_embeddings: LlamaConfig::offered_context(self.max_position_embeddings.min(window)),
             tie_word_embeddings: self.tie_word_embeddings,
         }
     }

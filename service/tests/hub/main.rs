@@ -1,0 +1,8 @@
+//! The Hub's client against a Hub on loopback: real HTTP, real files, real troubles.
+
+mod access;
+mod cache;
+mod download;
+mod push;
+mod server;
+mod support;
