@@ -62,6 +62,19 @@ fn tiny_gguf(family: &str) -> Vec<u8> {
     std::fs::read(fixtures().join("families").join(family).join("model.gguf")).unwrap()
 }
 
+/// As Hugging Face stores it, with the tokenizer of the GGUF file.
+fn tiny_folder(family: &str) -> Vec<(String, Vec<u8>)> {
+    let source = fixtures().join("families").join(family);
+    let folder = tempfile::tempdir().unwrap();
+    let files = engine::weights::model_files::ModelFiles::open(&source.join("model.gguf")).unwrap();
+    files.tokenizer().unwrap().write_files(folder.path()).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(source.join(name), folder.path().join(name)).unwrap();
+    }
+    let entries = std::fs::read_dir(folder.path()).unwrap().flatten();
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())).collect()
+}
+
 fn named(source: &str) -> NewModel {
     NewModel { source: source.to_string(), base: OWN_MODEL, labels: Vec::new(), prompt_template: None }
 }
@@ -115,16 +128,23 @@ async fn a_model_of_the_hub_goes_all_the_way_round() {
     let service = world.open().await;
     let dataset = import(&service, "weather.csv", &weather(60)).await;
     let embedded = std::fs::read(world.place.config().base_model).unwrap();
-    for (name, bytes) in [("qwen3", tiny_gguf("qwen3")), ("llama31", tiny_gguf("llama31")), ("tohum", embedded)] {
-        let repo = format!("ada/{name}");
-        world.hub().put(&repo, &[("model.gguf", &bytes), ("README.md", b"Tiny")]);
-        let source = format!("{repo}/model.gguf");
-        let check = service.models.check(&source).await.unwrap();
+    world.hub().put("ada/qwen3", &[("model.gguf", &tiny_gguf("qwen3")), ("README.md", b"Tiny")]);
+    world.hub().put("ada/tohum", &[("model.gguf", &embedded)]);
+    let folder = tiny_folder("llama31");
+    let files: Vec<_> = folder.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    world.hub().put("ada/llama31", &files);
+    let folder_bytes = folder.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+    for (name, source, bytes) in [
+        ("qwen3", "ada/qwen3/model.gguf", tiny_gguf("qwen3").len()),
+        ("llama31", "ada/llama31", folder_bytes),
+        ("tohum", "ada/tohum/model.gguf", embedded.len()),
+    ] {
+        let check = service.models.check(source).await.unwrap();
         assert_eq!((check.kind, check.problems.len()), (ModelKind::Base, 0), "{check:?}");
-        assert_eq!(check.hub.unwrap().missing_bytes, bytes.len() as u64);
-        let base = service.models.add(named(&source)).await.unwrap();
+        assert_eq!(check.hub.unwrap().missing_bytes, bytes as u64);
+        let base = service.models.add(named(source)).await.unwrap();
         let model = ready(&service, base).await;
-        assert_eq!((model.total_bytes, model.done_bytes), (bytes.len() as u64, bytes.len() as u64));
+        assert_eq!((model.total_bytes, model.done_bytes), (bytes as u64, bytes as u64));
         assert!(model.commit.is_some() && model.info.unwrap().parameters > 10_000);
 
         let run = service.runs.start(run_on(base, dataset.id)).await.unwrap();
