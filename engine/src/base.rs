@@ -9,7 +9,8 @@ use crate::model::config::LlamaConfig;
 use crate::model::linear::{FrozenWeight, LinearGroup};
 use crate::model::llama::{HeadNorms, Layer, Llama};
 use crate::model::rope::Rope;
-use crate::network::{Network, is_expanded};
+use crate::model::table::Table;
+use crate::network::{Network, is_expanded, is_large_table};
 use crate::text::tokenizer::TextTokenizer;
 use crate::weights::model_files::{ModelFiles, TensorValues};
 use crate::weights::nf4::Nf4;
@@ -140,8 +141,8 @@ pub type ReadTensor<'a> = &'a mut dyn FnMut(&ShapedTensor) -> Result<Option<Tens
 /// Builds a Llama from wherever `read` finds its tensors (row-major).
 pub fn assemble(config: LlamaConfig, quantization: Quantization, read: ReadTensor) -> Result<Llama, EngineError> {
     let mut source = TensorSource { config: &config, read };
-    let embedding = source.tensor(Wanted::Embedding)?;
-    let head = if config.tie_word_embeddings { embedding.clone() } else { source.tensor(Wanted::Head)? };
+    let embedding = source.table(Wanted::Embedding)?;
+    let head = if config.tie_word_embeddings { embedding.clone() } else { source.table(Wanted::Head)? };
     let norm = source.tensor(Wanted::Norm)?;
     let expand = is_expanded(&config);
     let mut layers = Vec::with_capacity(config.num_hidden_layers);
@@ -180,6 +181,14 @@ impl TensorSource<'_> {
 
     fn tensor(&mut self, wanted: Wanted) -> Result<Tensor, EngineError> {
         Ok(Tensor::from_vec(self.values(wanted)?.into_f32(), wanted.shape(self.config), &CPU)?)
+    }
+
+    fn table(&mut self, wanted: Wanted) -> Result<Table, EngineError> {
+        let (rows, columns) = wanted.shape(self.config);
+        match self.values(wanted)? {
+            TensorValues::Half(values) if is_large_table(self.config) => Table::of_half(values, rows, columns),
+            values => Ok(Table::F32(Tensor::from_vec(values.into_f32(), (rows, columns), &CPU)?)),
+        }
     }
 
     fn group(
@@ -235,9 +244,9 @@ impl HeldWeight {
         let (mut values, double) = match (weight, quantization) {
             (TensorValues::Nf4(codes), _) if expand => return expanded(codes.dequantize()),
             (TensorValues::Nf4(codes), _) => return Ok(Self::Nf4(codes)),
-            (TensorValues::F32(values), Quantization::AsStored) => return expanded(values),
-            (TensorValues::F32(values), Quantization::Nf4) => (values, false),
-            (TensorValues::F32(values), Quantization::Nf4DoubleQuant) => (values, true),
+            (values, Quantization::AsStored) => return expanded(values.into_f32()),
+            (values, Quantization::Nf4) => (values.into_f32(), false),
+            (values, Quantization::Nf4DoubleQuant) => (values.into_f32(), true),
         };
         let codes = Nf4::quantize(&values, rows, columns, double);
         if !expand {

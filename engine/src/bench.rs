@@ -3,8 +3,10 @@
 //! The loops are those of a run: the learner's gradient and update, and the scorer.
 
 use crate::adapter::lora::Lora;
-use crate::base::{ShapedTensor, Wanted, assemble};
+use crate::base::{ReadTensor, ShapedTensor, Wanted, assemble};
 use crate::classify::Scorer;
+#[cfg(feature = "cuda")]
+use crate::cuda;
 use crate::device::Device;
 use crate::error::EngineError;
 use crate::model::config::{Family, LlamaConfig};
@@ -14,12 +16,17 @@ use crate::text::template::EncodedPrompt;
 use crate::train::learner::{Learner, Snapshot};
 use crate::train::optimizer::clip_coefficient;
 use crate::train::rows::order_of_epoch;
+use crate::weights::model_files::ModelFiles;
 use crate::weights::safetensors::SafetensorsFile;
+use crate::weights::shards::Shards;
 use domain::dataset::mix;
 use domain::spec::{Quantization, TrainSpec};
 use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Shapes of known models.
@@ -355,7 +362,7 @@ mod experiment;
 
 pub use experiment::{Experiment, experiment};
 
-/// A checkpoint's way onto a card.
+/// A checkpoint's way into memory, or onto a card.
 #[derive(Clone, Debug, Serialize)]
 pub struct Loading {
     /// Of the files.
@@ -365,22 +372,56 @@ pub struct Loading {
     pub plain_read_seconds: f64,
 }
 
-/// Reads a folder of bf16 safetensors files to a quantised model on a card.
-#[cfg(not(feature = "cuda"))]
-pub fn loading(_: &Path, _: Quantization, _: &Device) -> Result<Loading, EngineError> {
-    Err(EngineError::invalid("loading straight onto a card needs a build with `make cuda`"))
+/// Reads a checkpoint to a quantised model, on a card straight from the files.
+///
+/// # Errors
+/// It is no checkpoint, or does not fit the device; straight onto a card only a folder of safetensors files can be read.
+pub fn loading(path: &Path, quantization: Quantization, device: &Device) -> Result<Loading, EngineError> {
+    match device {
+        Device::Cpu => {
+            let (bytes, plain_read_seconds) = plain_read(path)?;
+            let began = Instant::now();
+            let files = ModelFiles::open(path)?;
+            let read: ReadTensor = &mut |tensor| files.tensor(tensor.wanted);
+            let llama = assemble(files.config().clone(), quantization, read)?;
+            let seconds = began.elapsed().as_secs_f64();
+            drop(llama);
+            Ok(Loading { bytes, seconds, plain_read_seconds })
+        }
+        #[cfg(feature = "cuda")]
+        Device::Cuda(cards) => {
+            let card = cuda::Card::open(cards.first().copied().unwrap_or(0))?;
+            let plain = cuda::loading::plain_read(&card, path)?;
+            let (_, loaded) = cuda::loading::load_shards(&card, path, quantization)?;
+            Ok(Loading { bytes: loaded.bytes, seconds: loaded.seconds, plain_read_seconds: plain.seconds })
+        }
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda(_) => Err(EngineError::invalid("loading straight onto a card needs a build with `make cuda`")),
+    }
 }
 
-#[cfg(feature = "cuda")]
-pub fn loading(folder: &Path, quantization: Quantization, device: &Device) -> Result<Loading, EngineError> {
-    use crate::cuda::{Card, loading};
-    let Device::Cuda(cards) = device else {
-        return Err(EngineError::invalid("loading straight onto a card needs one; name it with --device"));
+/// Reads the weights' files and does nothing with them: their bytes, and the seconds that it took.
+fn plain_read(path: &Path) -> Result<(u64, f64), EngineError> {
+    let files: BTreeSet<PathBuf> = if path.is_dir() {
+        let shards = Shards::open(path)?;
+        shards.tensors().filter_map(|name| Some(shards.place(name)?.path.to_path_buf())).collect()
+    } else {
+        BTreeSet::from([path.to_path_buf()])
     };
-    let card = Card::open(cards.first().copied().unwrap_or(0))?;
-    let plain = loading::plain_read(&card, folder)?;
-    let (_, loaded) = loading::load_shards(&card, folder, quantization)?;
-    Ok(Loading { bytes: loaded.bytes, seconds: loaded.seconds, plain_read_seconds: plain.seconds })
+    let began = Instant::now();
+    let mut buffer = vec![0; 4 << 20];
+    let mut bytes = 0;
+    for path in &files {
+        let mut file = File::open(path).map_err(|source| EngineError::io(path, source))?;
+        loop {
+            let read = file.read(&mut buffer).map_err(|source| EngineError::io(path, source))?;
+            if read == 0 {
+                break;
+            }
+            bytes += read as u64;
+        }
+    }
+    Ok((bytes, began.elapsed().as_secs_f64()))
 }
 
 /// How near one kernel comes to what limits it.

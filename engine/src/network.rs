@@ -259,7 +259,15 @@ fn held_on_cpu(config: &LlamaConfig) -> usize {
     let (linears, table) = (linear_weights(config), config.vocab_size * config.hidden_size);
     let tables = if config.tie_word_embeddings { table } else { 2 * table };
     let linears = if is_expanded(config) { 4 * linears } else { linears / 2 + linears / 16 };
-    linears + 4 * tables
+    linears + if is_large_table(config) { 2 * tables } else { 4 * tables }
+}
+
+/// Whether embedding and output layer stay in the 16 bits that most files have, and become f32 where they are used. Small
+/// ones are f32 throughout: faster.
+pub fn is_large_table(config: &LlamaConfig) -> bool {
+    /// Of a table in f32.
+    const AT_LEAST_BYTES: usize = 256 << 20;
+    config.vocab_size * config.hidden_size * size_of::<f32>() >= AT_LEAST_BYTES
 }
 
 /// Whether 4-bit weights are dequantised once, when they are loaded, and kept so: the same numbers, faster. Larger models

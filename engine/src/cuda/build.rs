@@ -242,8 +242,8 @@ fn group(
         if quantization != Quantization::AsStored {
             linears.push(match values {
                 Values::Host(TensorValues::Nf4(codes)) => CudaNf4::of(card, &codes)?,
-                Values::Host(TensorValues::F32(values)) => {
-                    CudaNf4::of(card, &Nf4::quantize(&values, own.len(), in_features, double))?
+                Values::Host(values) => {
+                    CudaNf4::of(card, &Nf4::quantize(&values.into_f32(), own.len(), in_features, double))?
                 }
                 Values::Card(values) => CudaNf4::quantize(&values, double)?,
             });

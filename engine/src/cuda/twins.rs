@@ -19,6 +19,7 @@ use crate::model::attention::{self, AttentionGradient, AttentionInput};
 use crate::model::config::{Family, LlamaConfig};
 use crate::model::plan::Plan;
 use crate::model::rope::{Direction, Rope};
+use crate::model::table::Table;
 use crate::model::{mlp, norm};
 use crate::text::batch::LossEntry;
 use crate::weights::nf4::Nf4;
@@ -379,7 +380,8 @@ fn cross_entropy_and_log_probabilities() {
         .collect();
     let scale = 0.125;
     let (hidden_host, head_host) = (host(rows, width, &hidden), host(vocabulary, width, &head));
-    let (expected, d_expected) = crate::model::loss::cross_entropy(&hidden_host, &head_host, &targets, scale).unwrap();
+    let (expected, d_expected) =
+        crate::model::loss::cross_entropy(&hidden_host, &Table::F32(head_host.clone()), &targets, scale).unwrap();
     let hidden = Matrix::of(&card, Kind::Bf16, rows, width, &hidden).unwrap();
     let head = Matrix::of(&card, Kind::Bf16, vocabulary, width, &head).unwrap();
     let entries = targets.iter().map(|entry| (entry.row, entry.target, entry.weight));
@@ -391,7 +393,7 @@ fn cross_entropy_and_log_probabilities() {
     assert_near("d hidden", &d_hidden.read().unwrap(), &values(&d_expected), 2.0 * ROUNDED_ONCE);
 
     let asked: Vec<(usize, u32)> = (0..50).map(|index| ((index * 11) % rows, (index * 13 % 1000) as u32)).collect();
-    let expected = crate::model::loss::log_probabilities(&hidden_host, &head_host, &asked).unwrap();
+    let expected = crate::model::loss::log_probabilities(&hidden_host, &Table::F32(head_host.clone()), &asked).unwrap();
     assert_near("log-probabilities", &loss::log_probabilities(&hidden, &head, &asked).unwrap(), &expected, 1e-5);
 }
 

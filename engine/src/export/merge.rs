@@ -73,7 +73,8 @@ impl MergedModel<'_> {
         let mut weight = match stored {
             // Stored in 4 bits, it was trained on as it is.
             TensorValues::Nf4(codes) => codes.dequantize(),
-            TensorValues::F32(mut values) => {
+            values => {
+                let mut values = values.into_f32();
                 if self.held != Quantization::AsStored {
                     let (rows, columns) = module_shape(self.files.config(), module);
                     let codes = Nf4::quantize(&values, rows, columns, self.held == Quantization::Nf4DoubleQuant);

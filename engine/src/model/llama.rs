@@ -2,13 +2,14 @@
 
 use crate::adapter::lora::{LayerLora, Lora};
 use crate::error::EngineError;
-use crate::kernels::{Accumulate, empty, gather_rows, gemm, scatter_rows_add};
+use crate::kernels::{empty, gather_rows, scatter_rows_add};
 use crate::model::attention::{self, AttentionGradient, AttentionInput, AttentionOutput};
 use crate::model::config::LlamaConfig;
 use crate::model::linear::{Dropout, LinearGradient, LinearGroup, LinearSaved};
 use crate::model::loss;
 use crate::model::plan::Plan;
 use crate::model::rope::{Direction, Rope};
+use crate::model::table::Table;
 use crate::model::{mlp, norm};
 use crate::text::batch::LossEntry;
 use candle_core::{DType, Device, Tensor};
@@ -34,12 +35,12 @@ pub struct HeadNorms {
 pub struct Llama {
     pub config: LlamaConfig,
     /// (V, d)
-    pub embedding: Tensor,
+    pub embedding: Table,
     pub layers: Vec<Layer>,
     /// (1, d)
     pub norm: Tensor,
     /// (V, d); the embedding itself where the two are tied.
-    pub head: Tensor,
+    pub head: Table,
     pub rope: Rope,
 }
 
@@ -319,7 +320,7 @@ impl Llama {
     pub fn logits(&self, pass: &Pass) -> Result<Tensor, EngineError> {
         let hidden = self.hidden(pass)?;
         let logits = empty(hidden.dim(0)?, self.config.vocab_size)?;
-        gemm(&logits, &hidden, &self.head.t()?, 1.0, Accumulate::Replace)?;
+        self.head.logits(&hidden, &logits)?;
         Ok(logits)
     }
 
@@ -402,7 +403,7 @@ impl Llama {
         if let Some(token) = rows.iter().find(|&&token| token >= self.config.vocab_size) {
             return Err(EngineError::invalid(format!("token {token} is not in the model's vocabulary")));
         }
-        gather_rows(&self.embedding, &rows)
+        self.embedding.gather(&rows)
     }
 
     fn output_positions(&self, pass: &Pass) -> Option<Vec<u32>> {

@@ -2,7 +2,8 @@
 
 use crate::error::EngineError;
 use crate::kernels::math::{exp, max, sum, vectorised};
-use crate::kernels::{Accumulate, Matrix, edit, empty, gemm};
+use crate::kernels::{Matrix, edit, empty};
+use crate::model::table::Table;
 use crate::text::batch::LossEntry;
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -18,12 +19,12 @@ const ROWS_AT_A_TIME: usize = 256;
 /// d hidden = dz · head.
 pub fn cross_entropy(
     hidden: &Tensor,
-    head: &Tensor,
+    head: &Table,
     targets: &[LossEntry],
     scale: f32,
 ) -> Result<(f64, Tensor), EngineError> {
     let (rows, width) = hidden.dims2()?;
-    let vocabulary = head.dim(0)?;
+    let vocabulary = head.vocabulary()?;
     let mut of_row: Vec<Vec<(usize, f32)>> = vec![Vec::new(); rows];
     for target in targets {
         if target.target as usize >= vocabulary {
@@ -36,7 +37,7 @@ pub fn cross_entropy(
     for first in (0..rows).step_by(ROWS_AT_A_TIME) {
         let count = ROWS_AT_A_TIME.min(rows - first);
         let logits = empty(count, vocabulary)?;
-        gemm(&logits, &hidden.narrow(0, first, count)?, &head.t()?, 1.0, Accumulate::Replace)?;
+        head.logits(&hidden.narrow(0, first, count)?, &logits)?;
         let losses: Vec<f64> = edit(&logits, |logits, _| {
             logits
                 .par_chunks_mut(vocabulary)
@@ -45,7 +46,7 @@ pub fn cross_entropy(
                 .collect()
         })?;
         total += losses.iter().sum::<f64>();
-        gemm(&d_hidden.narrow(0, first, count)?, &logits, head, 1.0, Accumulate::Replace)?;
+        head.logits_backward(&logits, &d_hidden.narrow(0, first, count)?)?;
     }
     Ok((total, d_hidden))
 }
@@ -74,9 +75,9 @@ fn row_loss(logits: &mut [f32], targets: &[(usize, f32)], scale: f32) -> f64 {
 }
 
 /// ln softmax(hidden_row · headᵀ)[token] for every (row, token) asked for, in order.
-pub fn log_probabilities(hidden: &Tensor, head: &Tensor, asked: &[(usize, u32)]) -> Result<Vec<f32>, EngineError> {
+pub fn log_probabilities(hidden: &Tensor, head: &Table, asked: &[(usize, u32)]) -> Result<Vec<f32>, EngineError> {
     let rows = hidden.dim(0)?;
-    let vocabulary = head.dim(0)?;
+    let vocabulary = head.vocabulary()?;
     let mut answers = vec![0f32; asked.len()];
     let mut of_row: Vec<Vec<usize>> = vec![Vec::new(); rows];
     for (index, &(row, _)) in asked.iter().enumerate() {
@@ -85,7 +86,7 @@ pub fn log_probabilities(hidden: &Tensor, head: &Tensor, asked: &[(usize, u32)])
     for first in (0..rows).step_by(ROWS_AT_A_TIME) {
         let count = ROWS_AT_A_TIME.min(rows - first);
         let logits = empty(count, vocabulary)?;
-        gemm(&logits, &hidden.narrow(0, first, count)?, &head.t()?, 1.0, Accumulate::Replace)?;
+        head.logits(&hidden.narrow(0, first, count)?, &logits)?;
         let logits = Matrix::of(&logits)?;
         let logits = logits.view();
         let of_rows: Vec<Vec<(usize, f32)>> = (0..count)

@@ -12,6 +12,7 @@ pub mod mlp;
 pub mod norm;
 pub mod plan;
 pub mod rope;
+pub mod table;
 
 pub use config::LlamaConfig;
 pub use llama::Llama;

@@ -4,6 +4,7 @@ use crate::adapter::lora::module_shape;
 use crate::base::Wanted;
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
+use crate::model::table::HalfValues;
 use crate::text::tokenizer::TextTokenizer;
 use crate::weights::gguf::GgufFile;
 use crate::weights::hf::{CONFIG_FILE, HfConfig};
@@ -29,6 +30,8 @@ enum Stored {
 /// A tensor's values, row-major.
 pub enum TensorValues {
     F32(Vec<f32>),
+    /// As most files have embeddings.
+    Half(HalfValues),
     /// Quantised before, by whoever wrote the checkpoint.
     Nf4(Nf4),
 }
@@ -37,6 +40,7 @@ impl TensorValues {
     pub fn into_f32(self) -> Vec<f32> {
         match self {
             Self::F32(values) => values,
+            Self::Half(values) => values.to_f32(),
             Self::Nf4(codes) => codes.dequantize(),
         }
     }
@@ -127,6 +131,11 @@ impl ModelFiles {
                     && let Some(codes) = bitsandbytes::read(shards, &name, rows, columns)?
                 {
                     return Ok(Some(TensorValues::Nf4(codes)));
+                }
+                if matches!(wanted, Wanted::Embedding | Wanted::Head)
+                    && let Some(values) = shards.tensor_half(&name, &shape)?
+                {
+                    return Ok(Some(TensorValues::Half(values)));
                 }
                 Ok(Some(shards.tensor_f32(&name, &shape)?.into()))
             }

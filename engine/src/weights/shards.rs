@@ -7,9 +7,11 @@
 use crate::base::Wanted;
 use crate::error::EngineError;
 use crate::model::config::LlamaConfig;
+use crate::model::table::HalfValues;
 use crate::weights::hf::{CONFIG_FILE, HfConfig, tensor_name};
 use crate::weights::safetensors::{SafetensorsFile, values_of};
 use crate::weights::small_file::{MAX_JSON_BYTES, read_at_most};
+use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
 use serde::Deserialize;
@@ -124,6 +126,29 @@ impl Shards {
             return Err(self.bad(name, "holds values that are no finite numbers".to_string()));
         }
         Ok(values)
+    }
+
+    /// A BF16 or F16 tensor of this shape as it is stored, row-major; `None` where it is of another type.
+    pub fn tensor_half(&self, name: &str, shape: &[usize]) -> Result<Option<HalfValues>, EngineError> {
+        let place = self.require(name)?;
+        if place.shape != shape || ![Dtype::BF16, Dtype::F16].contains(&place.dtype) {
+            return Ok(None);
+        }
+        let bytes = place.read()?;
+        let pairs = bytes.as_chunks::<2>().0;
+        let (values, finite) = if place.dtype == Dtype::BF16 {
+            let values: Vec<bf16> = pairs.par_iter().map(|pair| bf16::from_le_bytes(*pair)).collect();
+            let finite = values.par_iter().all(|value| value.is_finite());
+            (HalfValues::Bf16(values), finite)
+        } else {
+            let values: Vec<f16> = pairs.par_iter().map(|pair| f16::from_le_bytes(*pair)).collect();
+            let finite = values.par_iter().all(|value| value.is_finite());
+            (HalfValues::F16(values), finite)
+        };
+        if !finite {
+            return Err(self.bad(name, "holds values that are no finite numbers".to_string()));
+        }
+        Ok(Some(values))
     }
 
     /// A U8 tensor of so many bytes.

@@ -6,6 +6,7 @@ use candle_core::{D, DType, Device, Tensor, Var};
 use domain::spec::TargetModule;
 use engine::adapter::Lora;
 use engine::model::linear::FrozenWeight;
+use engine::model::table::Table;
 use engine::model::{Llama, LlamaConfig};
 use engine::text::batch::TokenRow;
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ fn rope(config: &LlamaConfig, x: &Tensor) -> Tensor {
 pub fn logits(llama: &Llama, lora: &TwinLora, tokens: &[u32]) -> Tensor {
     let config = &llama.config;
     let ids = Tensor::new(tokens, &Device::Cpu).unwrap();
-    let mut x = llama.embedding.index_select(&ids, 0).unwrap();
+    let mut x = table(&llama.embedding).index_select(&ids, 0).unwrap();
     let count = tokens.len();
     let heads = |x: Tensor, heads: usize| {
         x.reshape((count, heads, config.head_dim)).unwrap().transpose(0, 1).unwrap().contiguous().unwrap()
@@ -116,7 +117,7 @@ pub fn logits(llama: &Llama, lora: &TwinLora, tokens: &[u32]) -> Tensor {
         let activated = (gate.silu().unwrap() * up).unwrap();
         x = (x + linear(TargetModule::DownProj, &activated)).unwrap();
     }
-    norm(config, &x, &llama.norm).matmul(&llama.head.t().unwrap()).unwrap()
+    norm(config, &x, &llama.norm).matmul(&table(&llama.head).t().unwrap()).unwrap()
 }
 
 /// Mean loss over the tokens of all rows that carry loss.
@@ -142,4 +143,11 @@ pub fn loss(llama: &Llama, lora: &TwinLora, rows: &[TokenRow]) -> Tensor {
 pub fn gradients(llama: &Llama, lora: &TwinLora, rows: &[TokenRow]) -> (f32, GradStore) {
     let loss = loss(llama, lora, rows);
     (loss.to_scalar::<f32>().unwrap(), loss.backward().unwrap())
+}
+
+fn table(table: &Table) -> Tensor {
+    let rows = table.vocabulary().unwrap();
+    let values = table.to_f32().unwrap();
+    let columns = values.len() / rows;
+    Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
 }

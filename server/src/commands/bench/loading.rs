@@ -1,8 +1,10 @@
-//! `ayar bench loading`: how fast a checkpoint becomes a 4-bit model on a card, beside reading its files alone.
+//! `ayar bench loading`: how fast a checkpoint becomes a 4-bit model in memory or on a card, beside reading its files
+//! alone, and how much memory that takes.
 
 use crate::arguments::{DeviceArgument, Usage, looked_from};
 use crate::commands::bench::columns::{aligned, median, range};
 use crate::commands::bench::subject::{choose, quantization, quantization_name};
+use crate::figures::peak_resident_bytes;
 use crate::progress::Progress;
 use clap::Args;
 use domain::spec::Quantization;
@@ -13,8 +15,8 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct LoadingArguments {
-    /// Folder of a checkpoint as Hugging Face has them: config.json and safetensors files of bf16 values
-    #[arg(long, value_name = "FOLDER")]
+    /// A GGUF file, or a folder with config.json and safetensors files; onto a card a folder of unquantised values
+    #[arg(long, value_name = "PATH")]
     checkpoint: PathBuf,
     /// How the frozen weights are held: nf4, nf4_double_quant or as_stored
     #[arg(long, value_name = "WORD", default_value = "nf4", value_parser = quantization)]
@@ -31,8 +33,9 @@ pub struct LoadingArguments {
 
 pub fn loading(arguments: &LoadingArguments) -> anyhow::Result<()> {
     let folder = &arguments.checkpoint;
-    if !folder.is_dir() {
-        return Err(Usage(format!("--checkpoint: {} is no folder{}", folder.display(), looked_from(folder))).into());
+    if !folder.exists() {
+        let (path, from) = (folder.display(), looked_from(folder));
+        return Err(Usage(format!("--checkpoint: {path} does not exist{from}")).into());
     }
     let device = choose(&arguments.device)?;
     let mut progress = Progress::start();
@@ -57,16 +60,19 @@ pub fn loading(arguments: &LoadingArguments) -> anyhow::Result<()> {
             "loading_bytes_per_second": figures.loading.0,
             "plain_read_bytes_per_second": figures.plain_read.0,
             "ratio": figures.ratio(),
+            "peak_resident_bytes": peak_resident_bytes(),
             "runs": runs,
         });
         println!("{}", serde_json::to_string_pretty(&object)?);
     } else {
         println!(
-            "{}, {} to {} on {device_name}\n\n{}",
+            "{}, {} to {} on {device_name}\n\n{}\npeak memory of the process: {}",
             folder.display(),
             app::format::bytes(figures.bytes as f64),
             quantization_name(arguments.quantization),
-            figures.table()
+            figures.table(),
+            peak_resident_bytes()
+                .map_or_else(|| "not known here".to_string(), |bytes| app::format::bytes(bytes as f64))
         );
     }
     Ok(())
