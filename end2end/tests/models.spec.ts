@@ -152,7 +152,7 @@ test("a model is fetched, trained, exported and pushed, and its adapter comes ba
     await expect(adapter.getByLabel(/^Private/)).toBeChecked();
     await adapter.getByRole("button", { name: "Push", exact: true }).click();
     await expect(adapter.getByText(/Pushed to writer\/on-tiny/)).toBeVisible({ timeout: 60_000 });
-    await page.screenshot({ path: "test-results/pages/run-exports.png", fullPage: true });
+    await page.locator("#exports").screenshot({ path: "test-results/pages/exports.png" });
   });
 
   await test.step("and comes back as an adapter, which classifies", async () => {
@@ -185,25 +185,34 @@ test("a model is fetched, trained, exported and pushed, and its adapter comes ba
     await card(page, name).getByRole("button", { name: "Remove" }).click();
     const dialog = page.getByRole("dialog");
     await expect(dialog).toContainText("1 run began from it");
+    await expect(dialog.getByRole("button", { name: "Remove it" })).toHaveCount(0);
     await page.keyboard.press("Escape");
     await expect(dialog).toBeHidden();
     await card(page, "on-tiny").getByRole("button", { name: "Remove" }).click();
+    await page.screenshot({ path: "test-results/pages/models-remove.png" });
     await dialog.getByRole("button", { name: "Remove it" }).click();
     for (const viewer of [page, other]) await expect(card(viewer, "on-tiny")).toHaveCount(0);
   });
 
   await test.step("wide, narrow, light and dark", async () => {
-    for (const colorScheme of ["light", "dark"] as const) {
-      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      await page.setViewportSize({ width: 1280, height: 900 });
-      await page.goto("/models?source=team/licensed", { waitUntil: "load" });
-      await expect(page.getByText("Its licence has to be accepted first")).toBeVisible();
-      expect.soft(await seriousViolations(page), colorScheme).toEqual([]);
-      await page.screenshot({ path: `test-results/pages/models-${colorScheme}-wide.png`, fullPage: true });
-      await page.setViewportSize({ width: 390, height: 844 });
-      const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-      expect.soft(wide).toBeLessThanOrEqual(room);
-      await page.screenshot({ path: `test-results/pages/models-${colorScheme}-narrow.png`, fullPage: true });
+    const pages: [string, string, string][] = [
+      ["models", "/models?source=team/licensed", "Its licence has to be accepted first"],
+      ["new-run-on-tiny", "/runs/new?base=1&start=run-1", "Training goes on from On tiny"],
+      ["run-on-tiny", "/runs/1", "Take it with you"],
+    ];
+    for (const [picture, address, words] of pages) {
+      for (const colorScheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        await page.setViewportSize({ width: 1280, height: 900 });
+        await page.goto(address, { waitUntil: "networkidle" });
+        await expect(page.getByText(words).first()).toBeVisible();
+        expect.soft(await seriousViolations(page), `${address}, ${colorScheme}`).toEqual([]);
+        await page.screenshot({ path: `test-results/pages/${picture}-${colorScheme}-wide.png`, fullPage: true });
+        await page.setViewportSize({ width: 390, height: 844 });
+        const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+        expect.soft(wide, `${address} at 390 pixels`).toBeLessThanOrEqual(room);
+        await page.screenshot({ path: `test-results/pages/${picture}-${colorScheme}-narrow.png`, fullPage: true });
+      }
     }
   });
   await elsewhere.close();
