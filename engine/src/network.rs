@@ -247,7 +247,7 @@ pub fn memory_to_train(config: &LlamaConfig, device: &Device) -> u64 {
     let weights = match device {
         Device::Cpu => held_on_cpu(config),
         #[cfg(feature = "cuda")]
-        Device::Cuda(_) => cuda::frozen_bytes(config, Quantization::Nf4),
+        Device::Cuda(_) => cuda::build::frozen_bytes(config, Quantization::Nf4),
         #[cfg(not(feature = "cuda"))]
         Device::Cuda(_) => held_on_cpu(config),
     };

@@ -9,10 +9,12 @@ use domain::spec::{Quantization, TargetModule, TrainSpec};
 use engine::adapter::{Lora, peft};
 use engine::base::Wanted;
 use engine::classify::ClassifierFile;
+use engine::export::gguf_writer::GgufValue;
 use engine::export::{
     ExportKind, ExportProgress, ExportRequest, Exported, GgufType, MergeInto, ModelCard, ParityReport, ParityRequest,
-    export, parity,
+    export, gguf_tokenizer, gguf_writer, parity,
 };
+use engine::text::tokenizer::TextTokenizer;
 use engine::train::{TrainOutcome, adapter_directory, train};
 use engine::weights::gguf::GgufFile;
 use engine::weights::model_files::ModelFiles;
@@ -279,6 +281,32 @@ fn a_gguf_file_tells_all_that_its_base_told() {
     assert_eq!(dtype("token_embd.weight"), GgmlDType::Q8_0);
     assert_eq!(dtype("output_norm.weight"), GgmlDType::F32);
     assert!(exported.notes[0].contains("Q5_0") && exported.notes[0].contains("Q4_K_M"), "{:?}", exported.notes);
+}
+
+/// Byte-level tokenizers and SentencePiece's: from a GGUF file's metadata they give texts the same tokens as before.
+#[test]
+fn tokenizers_survive_the_way_through_a_gguf_file() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizers");
+    let texts = ["Profit rose by 9 %", " two  spaces ", "ışık 😀 € \u{0}\t\r\n", "", "it'LL 12345/ok", "<s>[INST]</s>"];
+    let temporary = tempfile::tempdir().unwrap();
+    for name in ["llama-2", "mistral", "byte-level", "sentencepiece"] {
+        let tokenizer = TextTokenizer::from_folder(&fixtures.join(name)).unwrap();
+        let rows = tokenizer.vocab_size() + 3;
+        let mut metadata = gguf_tokenizer::metadata(&tokenizer, rows).unwrap();
+        metadata.push(("general.architecture".to_string(), GgufValue::String("llama".to_string())));
+        let path = temporary.path().join(name);
+        std::fs::write(&path, gguf_writer::header(&metadata, &[])).unwrap();
+        let file = GgufFile::open(&path).unwrap();
+        assert_eq!(file.metadata_strings("tokenizer.ggml.tokens").unwrap().len(), rows, "{name}");
+        let read = TextTokenizer::from_gguf(&file).unwrap();
+        assert_eq!((read.bos(), read.eos()), (tokenizer.bos(), tokenizer.eos()), "{name}");
+        // Mistral's sets no space before a text that begins with one; llama.cpp always does.
+        for text in texts.iter().filter(|text| name != "mistral" || !text.starts_with(' ')) {
+            assert_eq!(read.encode(text), tokenizer.encode(text), "{name}: {text:?}");
+        }
+        let template = |tokenizer: &TextTokenizer| tokenizer.chat_template().map(|it| it.source().to_string());
+        assert_eq!(template(&read), template(&tokenizer), "{name}");
+    }
 }
 
 /// `config.json` of a very small model of a family, its own tokenizer being the embedded base's.

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 const MODULES: [(&[u8], &[&str]); 6] = [
     (
         include_bytes!(concat!(env!("OUT_DIR"), "/rows.fatbin")),
-        &["gather_rows", "scatter_rows", "rms_norm", "rms_norm_backward", "dropout"],
+        &["gather_rows", "scatter_rows", "rms_norm", "rms_norm_backward", "add_to_rows", "dropout"],
     ),
     (
         include_bytes!(concat!(env!("OUT_DIR"), "/activations.fatbin")),

@@ -13,7 +13,7 @@
 mod adapter;
 mod attention;
 mod buffer;
-mod build;
+pub(crate) mod build;
 mod card;
 mod gemm;
 mod layer;

@@ -162,7 +162,8 @@ fn split_name(json: &Value) -> Result<&'static str, String> {
     name_of(json).ok_or_else(|| format!("llama.cpp has no name for its way to split text: {}", json["pre_tokenizer"]))
 }
 
-/// Whether a space is put before a text, as SentencePiece does; spaces themselves are written `▁`.
+/// Whether a space is put before a text, as SentencePiece does; spaces themselves are written `▁`. `Metaspace` puts none
+/// before a text that begins with one, for which llama.cpp has no word: such a prompt gets one token more there.
 fn space_prefix(json: &Value) -> Result<bool, String> {
     let (normalizer, pre) = (&json["normalizer"], &json["pre_tokenizer"]);
     let steps: Vec<&Value> = match normalizer["normalizers"].as_array() {

@@ -13,7 +13,13 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Steps that a template may take; every 64 bytes that it moves count as one more. Llama 3.2's takes some hundred.
-const MAX_FUEL: u64 = 500_000;
+const MAX_FUEL: u64 = 100_000;
+/// Stack on which templates are read and rendered, in bytes. An expression such as `a ~ a ~ ...` as long as a template
+/// may be, or lists within lists as deep as its fuel goes, are gone through by recursion and overflow a usual one.
+const STACK_BYTES: usize = 256 << 20;
+/// Most `~` signs in a template. A row of them is put together as often as it has parts when the template is read: 32,000
+/// take most of a minute. Templates in use have some hundred.
+const MAX_CONCATENATIONS: usize = 2000;
 /// Longest output, in bytes.
 const MAX_OUTPUT_BYTES: usize = 64 << 10;
 
@@ -53,16 +59,22 @@ pub struct ChatWrapping {
 
 impl ChatTemplate {
     /// Longest template, in bytes. The longest in use have some 20,000.
-    pub const MAX_BYTES: usize = 256 << 10;
+    pub const MAX_BYTES: usize = 64 << 10;
 
     /// # Errors
-    /// The template is too long. Whether it is one is seen when it is used: models are used without it, too.
+    /// The template is too long or joins too much. Whether it is one is seen when it is used: models are used without it, too.
     pub fn new(source: String) -> Result<Self, String> {
         if source.len() > Self::MAX_BYTES {
             return Err(format!(
                 "has a chat template of {} bytes; at most {} are accepted",
                 source.len(),
                 Self::MAX_BYTES
+            ));
+        }
+        let concatenations = source.matches('~').count();
+        if concatenations > MAX_CONCATENATIONS {
+            return Err(format!(
+                "has a chat template with {concatenations} signs ~; at most {MAX_CONCATENATIONS} are accepted"
             ));
         }
         Ok(Self { source })
@@ -80,6 +92,16 @@ impl ChatTemplate {
     /// The template is no Jinja, refuses the message, takes too long, or does anything else with the message than to
     /// put words around it and to take white space off its ends.
     pub fn wrap(&self, names: &BTreeMap<String, String>, date: Date) -> Result<ChatWrapping, String> {
+        std::thread::scope(|scope| {
+            let with_stack = std::thread::Builder::new().stack_size(STACK_BYTES);
+            let work = with_stack
+                .spawn_scoped(scope, || self.wrap_here(names, date))
+                .map_err(|error| format!("cannot be used: no thread for it can be started ({error})"))?;
+            work.join().unwrap_or_else(|_| Err("cannot be used: it brings its reader to a fault".to_string()))
+        })
+    }
+
+    fn wrap_here(&self, names: &BTreeMap<String, String>, date: Date) -> Result<ChatWrapping, String> {
         let plain = self.render(PROBE, names, date)?;
         let Some((before, after)) = plain.split_once(PROBE).filter(|(_, after)| !after.contains(PROBE)) else {
             return Err("does not show the user's message exactly once as it is".to_string());
@@ -295,6 +317,30 @@ mod tests {
         ] {
             let error = wrap(source).unwrap_err();
             assert!(error.contains(reason), "{source}: {error}");
+        }
+    }
+
+    #[test]
+    fn templates_that_nest_without_end_do_not_overflow_the_stack() {
+        let whole = ChatTemplate::MAX_BYTES - 100;
+        for piece in ["(", "[", "{1:", "not ", "-", "a.b|c(", "1+", "a|e|", "a.", "a[0]", "1 if 1 else "] {
+            let nested = piece.repeat(whole / piece.len());
+            for source in [format!("{{{{{nested}}}}}"), format!("{{{{{nested}1}}}}"), format!("{{% set x={nested}1%}}")]
+            {
+                let _ = wrap(&source);
+            }
+        }
+        let _ = wrap(&format!("{{{{{}1}}}}", "1~".repeat(MAX_CONCATENATIONS)));
+        assert!(wrap(&format!("{{{{{}1}}}}", "1~".repeat(MAX_CONCATENATIONS + 1))).unwrap_err().contains("signs ~"));
+        for piece in ["{%if 1%}", "{%for a in b%}", "{%if 1%}{%elif 1%}", "{%set a%}", "{%macro a()%}"] {
+            let _ = wrap(&piece.repeat(whole / piece.len()));
+        }
+        let deep = "{% set n = namespace(x=[]) %}{% for a in range(99999) %}{% set n.x = [n.x] %}{% endfor %}";
+        assert!(wrap(deep).unwrap_err().contains("fuel"));
+        // As deep as the fuel lets them be, shown in every way there is.
+        let deep = deep.replace("99999", "6000");
+        for show in ["n.x", "n.x | tojson", "n.x == n.x", "n.x | string", "[n.x, n.x] | sort", "n.x | list | length"] {
+            let _ = wrap(&format!("{deep}{{{{ {show} }}}}"));
         }
         assert!(ChatTemplate::new(" ".repeat(ChatTemplate::MAX_BYTES + 1)).is_err());
     }

@@ -46,6 +46,9 @@ pub struct EncodedPrompt {
 }
 
 impl PromptEncoder {
+    /// Renders the template, wraps it where asked for, and sees to it that the labels can be told apart and that there
+    /// is room for a text.
+    ///
     /// # Errors
     /// No labels, two labels that are the same tokens, a label without any, a prompt that does not fit even with
     /// an empty text, or a chat template that is asked for and is not there or cannot be used.

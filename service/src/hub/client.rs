@@ -22,6 +22,8 @@ const MOST_REDIRECTS: usize = 5;
 /// The description of a repository with 100,000 files fits.
 const LONGEST_JSON: u64 = 64 << 20;
 const LONGEST_ERROR: u64 = 16 << 10;
+/// Before it answers what changes something, the Hub may work for a while; the stall of [`Patience`] times this.
+const LONGER_FOR_CHANGES: u32 = 4;
 /// How soon a pause notices that it should end.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -86,8 +88,6 @@ impl Client {
             .http_status_as_error(false)
             .timeout_resolve(Some(CONNECT_TIMEOUT))
             .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(patience.stall))
-            .timeout_per_read(Some(patience.stall))
             .timeout_per_write(Some(patience.stall))
             .build();
         Ok(Self {
@@ -267,7 +267,7 @@ impl Client {
     pub fn broken(&self, error: &io::Error) -> HubError {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
         let reason = match inner {
-            Some(inner) => self.in_words(inner),
+            Some(inner) => in_words(inner),
             None => format!("the connection broke ({error})"),
         };
         HubError::Network { endpoint: self.endpoint.clone(), reason }
@@ -339,32 +339,39 @@ impl Client {
         if self.is_stopped() {
             return Err(HubError::Stopped);
         }
+        let changes = matches!(*request.method(), Method::POST | Method::PUT);
+        let wait = if changes { self.patience.stall * LONGER_FOR_CHANGES } else { self.patience.stall };
         let (parts, ()) = request.into_parts();
-        self.agent
-            .run(Request::from_parts(parts, body))
-            .map_err(|error| HubError::Network { endpoint: self.endpoint.clone(), reason: self.in_words(&error) })
+        let request = self.agent.configure_request(Request::from_parts(parts, body));
+        let request = request.timeout_recv_response(Some(wait)).timeout_per_read(Some(wait)).build();
+        let network = |error| HubError::Network { endpoint: self.endpoint.clone(), reason: in_words(&error) };
+        self.agent.run(request).map_err(network)
     }
+}
 
-    /// The error's own words may quote the address that was asked, which can be a secret; these do not.
-    fn in_words(&self, error: &ureq::Error) -> String {
-        match error {
-            ureq::Error::Timeout(Timeout::Resolve) => "its name was not resolved in time".to_owned(),
-            ureq::Error::Timeout(Timeout::Connect) => "it does not answer".to_owned(),
-            ureq::Error::Timeout(_) => format!("nothing came for {} s", self.patience.stall.as_secs_f32()),
-            ureq::Error::HostNotFound => "its name is not known; is there a network".to_owned(),
-            ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                "nothing listens there".to_owned()
-            }
-            ureq::Error::Io(error) => format!("the connection broke ({error})"),
-            ureq::Error::Rustls(error) => format!("no secure connection ({error})"),
-            ureq::Error::Tls(reason) => format!("no secure connection ({reason})"),
-            ureq::Error::Protocol(_) => "what it sends is not HTTP, or the connection broke".to_owned(),
-            ureq::Error::InvalidProxyUrl => "the proxy that the environment names is no address".to_owned(),
-            other => match other.source() {
-                Some(source) => format!("the connection failed ({source})"),
-                None => "the connection failed".to_owned(),
-            },
+/// The error's own words may quote the address that was asked, which can be a secret; these do not.
+fn in_words(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(Timeout::Resolve) => "its name was not resolved in time".to_owned(),
+        ureq::Error::Timeout(Timeout::Connect) => "it does not answer".to_owned(),
+        ureq::Error::Timeout(_) => "for too long nothing came".to_owned(),
+        ureq::Error::HostNotFound => "its name is not known; is there a network".to_owned(),
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            "nothing listens there".to_owned()
         }
+        // What rustls finds wrong comes as an error of reading, too.
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            format!("there is no secure connection to it ({error})")
+        }
+        ureq::Error::Io(error) => format!("there is no connection to it, or it broke ({error})"),
+        ureq::Error::Rustls(error) => format!("there is no secure connection to it ({error})"),
+        ureq::Error::Tls(reason) => format!("there is no secure connection to it ({reason})"),
+        ureq::Error::Protocol(_) => "what it sends is not HTTP, or the connection broke".to_owned(),
+        ureq::Error::InvalidProxyUrl => "the proxy that the environment names is no address".to_owned(),
+        other => match other.source() {
+            Some(source) => format!("the connection failed ({source})"),
+            None => "the connection failed".to_owned(),
+        },
     }
 }
 

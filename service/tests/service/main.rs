@@ -3,5 +3,9 @@
 
 mod bad_files;
 mod datasets;
+#[path = "../hub/server/mod.rs"]
+#[allow(dead_code, reason = "the tests of the Hub's client use more of it")]
+mod hub;
+mod models;
 mod runs;
 mod support;
