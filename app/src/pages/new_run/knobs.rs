@@ -38,7 +38,9 @@ pub fn Recipes(draft: Draft) -> impl IntoView {
                 // The router must not follow the link either.
                 event.stop_propagation();
                 draft.form.update(|form| {
-                    let kept = ["prompt_template", CHAT_TEMPLATE].map(|field| (field, form.get(field).to_string()));
+                    let of_the_adapter: &[&str] = if form.start().is_some() { &OF_THE_ADAPTER } else { &[] };
+                    let kept = ["prompt_template", CHAT_TEMPLATE].iter().chain(of_the_adapter);
+                    let kept: Vec<_> = kept.map(|field| (*field, form.get(field).to_string())).collect();
                     form.fill(&recipe.spec());
                     kept.into_iter().for_each(|(field, words)| form.set(field, words));
                 });
