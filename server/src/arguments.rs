@@ -164,7 +164,7 @@ pub fn adapter_folder(given: &Path) -> Result<PathBuf, Usage> {
 }
 
 // What the folder of an adapter does not say if another program has made it.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ForeignAdapterArguments {
     /// Labels to choose from, separated by commas: for an adapter without classifier.json, which `ayar train` writes
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub struct RunPageData {
     pub detail: RunDetail,
     pub picture: RunPicture,
+    /// What the catalogue calls the base; what its file did, where it has been removed.
+    pub base_name: String,
     /// The name of what training started from, where that is still there.
     pub started_from: Option<String>,
 }
@@ -79,7 +81,9 @@ pub async fn get_run(id: RunId) -> Result<RunPageData, ApiError> {
         }
         None => None,
     };
-    Ok(RunPageData { detail, picture: service.runs.picture(id).await?, started_from })
+    let base = service.models.get(detail.base_model).await.ok();
+    let base_name = base.map_or_else(|| detail.summary.base_model.clone(), |base| crate::format::model_name(&base));
+    Ok(RunPageData { detail, base_name, picture: service.runs.picture(id).await?, started_from })
 }
 
 /// What of a run its events do not tell: its place in the queue, and when it was started and ended.

@@ -1,6 +1,7 @@
 use super::ButtonKind;
 use leptos::prelude::*;
-use leptos::wasm_bindgen::JsCast;
+use leptos::wasm_bindgen::{JsCast, JsValue};
+use leptos::web_sys::HtmlDialogElement;
 
 /// A button and the question that it opens: what will be lost, and the form that does it (the children). It opens by
 /// the button's `commandfor`, so that it needs no script; with it, browsers that do not know that attribute open it,
@@ -24,12 +25,13 @@ pub fn Ask(
     let class = if kind == ButtonKind::Danger { "button button-danger" } else { "button button-quiet" };
     let open = {
         let id = id.clone();
-        move |_| {
+        move |event: leptos::ev::MouseEvent| {
+            let button = event.current_target().map(JsValue::from).unwrap_or_default();
+            if js_sys::Reflect::has(&button, &"commandForElement".into()).unwrap_or(false) {
+                return;
+            }
             let dialog = document().get_element_by_id(&id);
-            if let Some(dialog) =
-                dialog.and_then(|element| element.dyn_into::<leptos::web_sys::HtmlDialogElement>().ok())
-                && !dialog.open()
-            {
+            if let Some(dialog) = dialog.and_then(|element| element.dyn_into::<HtmlDialogElement>().ok()) {
                 // It fails only for a dialog that is open or gone, and then there is nothing to do.
                 let _ = dialog.show_modal();
             }

@@ -70,7 +70,7 @@ fn NoRun(error: ApiError) -> impl IntoView {
 
 #[component]
 fn Run(data: RunPageData) -> impl IntoView {
-    let RunPageData { detail, picture, started_from } = data;
+    let RunPageData { detail, picture, base_name, started_from } = data;
     let id = detail.summary.id;
     let first_status = detail.summary.status;
     let live = watch_run(id, picture);
@@ -91,7 +91,7 @@ fn Run(data: RunPageData) -> impl IntoView {
         let error = |result: Option<Result<(), ApiError>>| result.and_then(Result::err);
         error(cancel.value().get()).or_else(|| error(resume.value().get()))
     };
-    let subtitle = format!("{} · {}", detail.summary.dataset_name, detail.summary.base_model);
+    let subtitle = format!("{} · {}", detail.summary.dataset_name, base_name);
     view! {
         <PageHeader title=detail.summary.name.clone() parent=("/runs", "Runs") subtitle=Some(subtitle)>
             <RunActions id status live cancel resume />
@@ -109,7 +109,7 @@ fn Run(data: RunPageData) -> impl IntoView {
                 <RunExports run=id spec=spec.get_value() />
             </Show>
             <RunLog live />
-            <RunSettings detail=detail.clone() started_from />
+            <RunSettings detail=detail.clone() base_name started_from />
         </div>
     }
     .into_any()

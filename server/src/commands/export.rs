@@ -1,7 +1,7 @@
 //! `ayar export`: what was trained, in a form that PEFT, Transformers or llama.cpp load.
 
-use crate::arguments::{Base, BaseArguments, Usage, adapter_folder};
-use crate::commands::classify::{BATCH_SIZE, open_classifier, score};
+use crate::arguments::{Base, BaseArguments, ForeignAdapterArguments, Usage, adapter_folder};
+use crate::commands::classify::{BATCH_SIZE, Opened, open_classifier, score};
 use crate::commands::train::FIGURES_FILE;
 use crate::figures::{ExportFigures, TrainFigures};
 use crate::interrupt;
@@ -136,7 +136,7 @@ fn texts(file: &Path, column: &str) -> anyhow::Result<Vec<String>> {
 
 /// What base and adapter answer; they are gone from memory again before the export is made.
 fn reference(base: &Base, adapter: &Path, texts: &[&str]) -> anyhow::Result<Vec<Prediction>> {
-    let (_, classifier) = open_classifier(base, adapter)?;
+    let Opened { classifier, .. } = open_classifier(base, adapter, &ForeignAdapterArguments::default())?;
     score("scoring, as trained", &classifier, texts)
 }
 

@@ -103,7 +103,7 @@ pub fn AddCard(add: ServerAction<AddModel>, models: RwSignal<Vec<ModelSummary>>)
                         </Button>
                     </div>
                 </Field>
-                <p class="small soft" role="status">
+                <p class="visually-hidden" role="status">
                     {move || checking.pending().get().then_some("Looking at it…")}
                 </p>
             </form>

@@ -1,6 +1,6 @@
 use super::catalogue::ModelActions;
 use super::download::Download;
-use crate::components::{Ask, Button, ButtonKind, ButtonLink, ModelPill, Notice, Pill, TimeStamp, Tone};
+use crate::components::{Ask, Button, ButtonKind, ButtonLink, ModelPill, Notice, TimeStamp, Tone};
 use crate::format;
 use domain::catalogue::{ModelKind, ModelStatus, ModelSummary, OWN_MODEL};
 use domain::hub::{DEFAULT_REVISION, HubAddress};
@@ -9,6 +9,8 @@ use leptos::prelude::*;
 /// One model of the catalogue: what it is, how far its download is, and what can be done with it.
 #[component]
 pub fn ModelCard(
+    /// The whole list, for the name of an adapter's base.
+    models: RwSignal<Vec<ModelSummary>>,
     /// As it stands now; `None` never, for a card that is there.
     model: Memo<Option<ModelSummary>>,
     endpoint: Signal<String>,
@@ -22,6 +24,7 @@ pub fn ModelCard(
         model.as_ref().filter(|model| model.status == ModelStatus::Failed).and_then(|model| model.failure.clone())
     });
     let kind = match first.kind {
+        ModelKind::Base if id == OWN_MODEL => "base model, the server's own",
         ModelKind::Base => "base model",
         ModelKind::Adapter => "adapter",
     };
@@ -33,6 +36,10 @@ pub fn ModelCard(
         model.download = None;
         Some(model)
     });
+    let base_name = Memo::new(move |_| {
+        let base = model.read().as_ref()?.adapter.as_ref()?.base;
+        models.read().iter().find(|model| model.id == base).map(format::model_name)
+    });
     let shows_download =
         move || matches!(status.get(), ModelStatus::Downloading | ModelStatus::Paused | ModelStatus::Failed);
     view! {
@@ -42,8 +49,7 @@ pub fn ModelCard(
                     <div class="row">
                         <h3 class="model-name">{name}</h3>
                         <ModelPill status />
-                        <Pill>{kind}</Pill>
-                        {(id == OWN_MODEL).then(|| view! { <span class="small soft">"the server's own"</span> })}
+                        <span class="small soft">{kind}</span>
                     </div>
                     <Actions model status name actions />
                 </header>
@@ -59,7 +65,7 @@ pub fn ModelCard(
                 <Show when=move || status.get() == ModelStatus::Waiting>
                     <p class="soft">"Waits for an earlier download to end."</p>
                 </Show>
-                {move || facts.get().map(|model| view! { <Facts model endpoint=endpoint.get() /> })}
+                {move || facts.get().map(|model| view! { <Facts model base_name=base_name.get() endpoint=endpoint.get() /> })}
             </article>
         </li>
     }
@@ -68,7 +74,7 @@ pub fn ModelCard(
 
 /// What the model is, in words.
 #[component]
-fn Facts(model: ModelSummary, endpoint: String) -> impl IntoView {
+fn Facts(model: ModelSummary, base_name: Option<String>, endpoint: String) -> impl IntoView {
     let mut facts: Vec<(&str, AnyView)> = vec![("Source", source(&model, &endpoint))];
     if let Some(info) = &model.info {
         let shape = format!(
@@ -82,11 +88,9 @@ fn Facts(model: ModelSummary, endpoint: String) -> impl IntoView {
         facts.push(("Chat template", chat.into_any()));
     }
     if let Some(adapter) = &model.adapter {
-        let base = adapter.base;
-        facts.push((
-            "On",
-            view! { <a href=format!("#model-{base}") rel="external">{adapter.base_name.clone()}</a> }.into_any(),
-        ));
+        let href = format!("#model-{}", adapter.base);
+        let base_name = base_name.unwrap_or_else(|| adapter.base_name.clone());
+        facts.push(("On", view! { <a href=href rel="external">{base_name}</a> }.into_any()));
         facts.push(("Rank", adapter.r.to_string().into_any()));
         let answers = match adapter.labels.is_empty() {
             true => "not known; it can be trained further".to_owned(),

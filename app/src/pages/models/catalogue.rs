@@ -52,7 +52,7 @@ pub fn Catalogue(models: Polled<Vec<ModelSummary>>, endpoint: Signal<String>) ->
             }}
             <ul class="model-cards">
                 <For each=move || ids.get() key=|id| *id let:id>
-                    <ModelCard model=one_of(models.value, id) endpoint actions />
+                    <ModelCard models=models.value model=one_of(models.value, id) endpoint actions />
                 </For>
             </ul>
             <Show when=only_the_own>

@@ -23,24 +23,18 @@ pub fn CheckResult(
         ModelKind::Adapter => "LoRA adapter",
     };
     let files = check.hub.as_ref().filter(|hub| !hub.files.is_empty()).map(|hub| view! { <Files hub=hub.clone() /> });
+    let access = check.hub.as_ref().map(|hub| hub.access.clone());
     let refused = move || add.value().get().and_then(Result::err);
     view! {
         <section class="stack" aria-labelledby="check-title">
             <div class="row">
                 <h3 class="check-name" id="check-title">{name}</h3>
-                <Pill>{kind}</Pill>
+                <span class="small soft">{kind}</span>
                 {can_be_added.then(|| view! { <Pill tone=Tone::Good>"can be added"</Pill> })}
             </div>
-            {access_notice(check.hub.as_ref())}
-            {(!can_be_added)
-                .then(|| {
-                    let lines = problems.into_iter().map(|words| view! { <li>{words}</li> }).collect_view();
-                    view! {
-                        <Notice tone=Tone::Bad title="It cannot be added">
-                            <ul class="plain-list">{lines}</ul>
-                        </Notice>
-                    }
-                })}
+            {(!can_be_added).then(|| view! { <Problems problems access=access.clone() /> })}
+            {(access == Some(HubAccess::Offline))
+                .then(|| view! { <p class="soft">"The Hub was not asked: what is said here is what the cache knows."</p> })}
             {has_warnings
                 .then(|| {
                     view! {
@@ -60,7 +54,7 @@ pub fn CheckResult(
                     <Button type_="submit" kind=ButtonKind::Primary pending=add.pending() disabled=!can_be_added>
                         "Add"
                     </Button>
-                    <span class="small soft">{what_adding_does(&check)}</span>
+                    {can_be_added.then(|| view! { <span class="small soft">{what_adding_does(&check)}</span> })}
                 </div>
             </ActionForm>
         </section>
@@ -87,60 +81,35 @@ fn what_adding_does(check: &ModelCheck) -> String {
     }
 }
 
-/// What hinders the download and where that is mended.
-fn access_notice(hub: Option<&HubCheck>) -> Option<AnyView> {
-    let hub = hub?;
-    let (tone, title, words, link) = match &hub.access {
-        HubAccess::Open | HubAccess::Granted => return None,
-        HubAccess::TokenMissing { url } => (
-            Tone::Warning,
-            "It needs a token",
-            "The Hub gives this model only to people it knows. Make a token, put it in under “Hub account”, and check again.",
-            Some((url, "Make a token")),
-        ),
-        HubAccess::TokenInvalid => (
-            Tone::Warning,
-            "The Hub does not know the token",
-            "It may have been withdrawn or copied in part. Put in another one under “Hub account”, or forget this one.",
-            None,
-        ),
-        HubAccess::LicenceNotAccepted { url } => (
-            Tone::Warning,
-            "Its licence has to be accepted first",
-            "Open its page, sign in as the person whose token is used here, accept the licence there, and check again. Some owners let people in by hand; that can take hours.",
-            Some((url, "Open its page and accept the licence")),
-        ),
-        HubAccess::NotFound => (
-            Tone::Warning,
-            "There is no such model",
-            "Look at the spelling. A private model of others looks the same from outside.",
-            None,
-        ),
-        HubAccess::Offline => (
-            Tone::Neutral,
-            "The Hub was not asked",
-            "The server works offline, or could not reach it. What is said here is what the cache knows.",
-            None,
-        ),
+/// Why it cannot be added, with the way to what mends it.
+#[component]
+fn Problems(problems: Vec<String>, access: Option<HubAccess>) -> impl IntoView {
+    let (title, link) = match &access {
+        Some(HubAccess::TokenMissing { url }) => ("The Hub asks for a token", Some((url, "Make a token"))),
+        Some(HubAccess::TokenInvalid) => ("The Hub does not know the token", None),
+        Some(HubAccess::LicenceNotAccepted { url }) => {
+            ("Its licence has to be accepted first", Some((url, "Open its page to accept the licence")))
+        }
+        Some(HubAccess::NotFound) => ("There is no such model", None),
+        Some(HubAccess::Open | HubAccess::Granted | HubAccess::Offline) | None => ("It cannot be added", None),
     };
     let link = link.and_then(|(url, words)| Some((format::web_address(url)?, words))).map(|(href, words)| {
         view! {
-            <p>
-                <a href=href rel="external noopener" target="_blank">
+            <div class="notice-actions">
+                <a class="button" href=href rel="external noopener" target="_blank">
                     {words}
                 </a>
-            </p>
+            </div>
         }
     });
-    Some(
-        view! {
-            <Notice tone title>
-                <p>{words}</p>
-                {link}
-            </Notice>
-        }
-        .into_any(),
-    )
+    let lines = problems.into_iter().map(|words| view! { <li>{words}</li> }).collect_view();
+    view! {
+        <Notice tone=Tone::Bad title>
+            <ul class="plain-list">{lines}</ul>
+            {link}
+        </Notice>
+    }
+    .into_any()
 }
 
 /// Names and values, as far as they are known.
@@ -162,13 +131,18 @@ fn facts(check: &ModelCheck) -> impl IntoView + use<> {
         lines.push(("Answers", "what its classifier.json says".to_owned()));
     }
     if let Some(hub) = hub {
-        lines.push(("Licence", hub.licence.clone().unwrap_or_else(|| "not stated".to_owned())));
+        // Of what may not be seen nothing is known.
+        if hub.commit.is_some() {
+            lines.push(("Licence", hub.licence.clone().unwrap_or_else(|| "not stated".to_owned())));
+        }
         lines.push(("Access", access_in_words(&hub.access).to_owned()));
-        lines.push(("Asked as", hub.user.clone().unwrap_or_else(|| "nobody in particular".to_owned())));
+        lines.push(("Asked as", hub.user.clone().unwrap_or_else(|| "nobody, without a token".to_owned())));
         if let Some(commit) = &hub.commit {
             lines.push(("Commit", commit.chars().take(10).collect()));
         }
-        lines.push(("Size", size_in_words(hub)));
+        if hub.total_bytes > 0 {
+            lines.push(("Size", size_in_words(hub)));
+        }
         if let Some(free) = hub.disk_free_bytes {
             lines.push(("Free on the disk", format::bytes(free as f64)));
         }
@@ -200,7 +174,7 @@ fn layers(layers: usize) -> String {
 fn size_in_words(hub: &HubCheck) -> String {
     let total = format::bytes(hub.total_bytes as f64);
     match hub.missing_bytes {
-        0 if hub.total_bytes > 0 => format!("{total}, all of it in the cache"),
+        0 => format!("{total}, all of it in the cache"),
         missing if missing < hub.total_bytes => format!("{total}, of which {} to fetch", format::bytes(missing as f64)),
         _ => format!("{total} to fetch"),
     }

@@ -23,7 +23,7 @@ pub fn Download(model: Memo<Option<ModelSummary>>, status: Memo<ModelStatus>) ->
     let summary = Memo::new(move |_| {
         let files = files.read();
         let done = files.iter().filter(|file| file.state == FileState::Done).count();
-        format!("{done} of {}", format::counted(files.len() as u64, "file", "files"))
+        format!("{done} of {} done", format::counted(files.len() as u64, "file", "files"))
     });
     view! {
         <div class="stack download">

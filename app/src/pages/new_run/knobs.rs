@@ -1,6 +1,7 @@
 use super::Draft;
 use crate::api::run_form::{MODULES_SHOWN, Recipe};
 use crate::components::Field;
+use crate::format;
 use domain::spec::{KNOBS, Knob, KnobGroup, KnobKind, TargetModule};
 use leptos::prelude::*;
 
@@ -18,9 +19,10 @@ pub fn Recipes(draft: Draft) -> impl IntoView {
     let current = Memo::new(move |_| draft.form.read().recipe());
     // The recipe that the chosen base learns best with, and that base's name.
     let fitting = Memo::new(move |_| {
-        let info = draft.base()?.info?;
+        let base = draft.base()?;
+        let info = base.info.as_ref()?;
         let recipe = if info.parameters < SMALL_BASE { Recipe::SmallBase } else { Recipe::Notebook };
-        Some((recipe, info.name))
+        Some((recipe, format::model_name(&base)))
     });
     let recipes = Recipe::ALL
         .into_iter()
@@ -36,7 +38,9 @@ pub fn Recipes(draft: Draft) -> impl IntoView {
                 // The router must not follow the link either.
                 event.stop_propagation();
                 draft.form.update(|form| {
-                    let kept = ["prompt_template", CHAT_TEMPLATE].map(|field| (field, form.get(field).to_string()));
+                    let of_the_adapter: &[&str] = if form.start().is_some() { &OF_THE_ADAPTER } else { &[] };
+                    let kept = ["prompt_template", CHAT_TEMPLATE].iter().chain(of_the_adapter);
+                    let kept: Vec<_> = kept.map(|field| (*field, form.get(field).to_string())).collect();
                     form.fill(&recipe.spec());
                     kept.into_iter().for_each(|(field, words)| form.set(field, words));
                 });

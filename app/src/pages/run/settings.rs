@@ -10,6 +10,7 @@ use leptos::prelude::*;
 #[component]
 pub fn RunSettings(
     detail: RunDetail,
+    base_name: String,
     /// The name of what training started from, where that is still there.
     started_from: Option<String>,
 ) -> impl IntoView {
@@ -67,7 +68,7 @@ pub fn RunSettings(
                         <dt>"Base model"</dt>
                         <dd>
                             <a href=format!("/models#model-{}", detail.base_model) rel="external">
-                                {detail.summary.base_model.clone()}
+                                {base_name}
                             </a>
                         </dd>
                     </div>
