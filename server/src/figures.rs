@@ -207,6 +207,7 @@ mod tests {
     #[test]
     fn the_json_object_has_what_programs_look_for() {
         let figures = TrainFigures {
+            start_from: None,
             adapter: "out/adapter".into(),
             base_model: "tohum-16m".into(),
             device: "CPU, 2 cores".into(),
