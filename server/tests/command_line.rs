@@ -446,7 +446,7 @@ fn measurements_that_cannot_be_made_end_with_2_and_say_why() {
             ],
             "nowhere.safetensors does not exist",
         ),
-        (&["loading", "--checkpoint", "nowhere"], "nowhere is no folder"),
+        (&["loading", "--checkpoint", "nowhere"], "nowhere does not exist"),
         // The recipe's own arguments and a subcommand are one too many.
         (&["--data", "rows.csv", "training"], "training"),
         (&[], "--train"),
