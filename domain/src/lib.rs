@@ -5,13 +5,19 @@
 //! and a confusion matrix is counted the same way on both sides.
 
 pub mod catalogue;
+pub mod cleanliness;
 pub mod dataset;
 pub mod error;
 pub mod export;
+pub mod finding;
 pub mod hub;
 pub mod metrics;
 pub mod model;
 pub mod prediction;
+pub mod reading;
+pub mod review;
 pub mod run;
 pub mod spec;
+pub mod split;
 pub mod template;
+pub mod version;

@@ -2,10 +2,11 @@
 //! that those events add up to, drawn alike on the server and in the browser.
 
 use crate::catalogue::{AdapterSource, ModelId};
-use crate::dataset::{DatasetId, Split};
+use crate::dataset::DatasetId;
 use crate::metrics::{ConfusionMatrix, Evaluation};
 use crate::prediction::Prediction;
 use crate::spec::TrainSpec;
+use crate::split::Split;
 use serde::{Deserialize, Serialize};
 
 pub type RunId = i64;

@@ -1,6 +1,8 @@
 //! Datasets: files taken in, checked row by row, and kept as they were understood.
 
 mod read;
+mod segment;
+mod snapshot;
 mod sniff;
 mod table;
 mod upload;

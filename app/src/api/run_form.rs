@@ -3,10 +3,11 @@
 
 use super::source;
 use domain::catalogue::{AdapterSource, ModelId, OWN_MODEL};
-use domain::dataset::{DatasetId, LabelCount, Split};
+use domain::dataset::{DatasetId, LabelCount};
 use domain::error::UserError;
 use domain::run::NewRun;
 use domain::spec::{KNOBS, TargetModule, TrainSpec, find_knob};
+use domain::split::Split;
 use leptos_router::location::Url;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

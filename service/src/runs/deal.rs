@@ -2,9 +2,10 @@
 
 use crate::datasets::{Datasets, blocking};
 use crate::error::Result;
-use domain::dataset::{DatasetSummary, Part, Row, Split, normalise};
+use domain::dataset::{DatasetSummary, Row, normalise};
 use domain::error::UserError;
 use domain::run::NewRun;
+use domain::split::{Part, Split};
 use engine::train::{Example, TrainRequest};
 use std::collections::HashSet;
 use std::path::PathBuf;

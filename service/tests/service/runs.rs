@@ -2,10 +2,10 @@
 
 use crate::support::{Place, device, import, small_run, told, wait_for, wait_for_status, weather};
 use domain::catalogue::{AdapterSource, OWN_MODEL};
-use domain::dataset::Split;
 use domain::error::ErrorKind;
 use domain::run::{NewRun, RunEvent, RunStatus};
 use domain::spec::TrainSpec;
+use domain::split::Split;
 
 fn is_step(event: &RunEvent) -> bool {
     matches!(event, RunEvent::Step(_))

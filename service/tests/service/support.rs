@@ -1,10 +1,11 @@
 //! A service in a folder of its own, and short ways to do what every test does.
 
 use domain::catalogue::OWN_MODEL;
-use domain::dataset::{DatasetSummary, ReadOptions, Split, UploadPreview};
+use domain::dataset::{DatasetSummary, ReadOptions, UploadPreview};
 use domain::error::UserError;
 use domain::run::{NewRun, RunEvent, RunId, RunStatus, StoredEvent};
 use domain::spec::TrainSpec;
+use domain::split::Split;
 use service::hub::HubSettings;
 use service::{Service, ServiceConfig, ServiceError};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 use super::Draft;
 use crate::components::Field;
 use crate::format;
-use domain::dataset::{DatasetSummary, Split};
+use domain::dataset::DatasetSummary;
+use domain::split::Split;
 use leptos::prelude::*;
 
 /// How the rows are dealt to training, validation and test. All three ways are in the page; the style sheet shows the

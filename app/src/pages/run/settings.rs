@@ -1,9 +1,9 @@
 use crate::components::{Card, Fold};
 use crate::format;
 use domain::catalogue::AdapterSource;
-use domain::dataset::Split;
 use domain::run::RunDetail;
 use domain::spec::{KNOBS, KnobKind, TrainSpec};
+use domain::split::Split;
 use leptos::prelude::*;
 
 /// How the run was set up: data, split, and every knob; what differs from the default stands out.
