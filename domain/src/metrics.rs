@@ -1,5 +1,10 @@
 //! How good a classifier is. Definitions are scikit-learn's (`sklearn.metrics`), with `zero_division = 0`.
 
+pub mod calibration;
+pub mod comparison;
+pub mod interval;
+pub mod scores;
+
 use crate::prediction::Prediction;
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +127,26 @@ fn ratio(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Twelve answers over three labels, from which the expected values of the modules below were worked out.
+    pub(super) fn twelve_rows() -> (Vec<usize>, Vec<Prediction>) {
+        let probabilities = [
+            [0.7, 0.2, 0.1],
+            [0.6, 0.3, 0.1],
+            [0.3, 0.5, 0.2],
+            [0.2, 0.6, 0.2],
+            [0.1, 0.8, 0.1],
+            [0.5, 0.4, 0.1],
+            [0.2, 0.2, 0.6],
+            [0.1, 0.1, 0.8],
+            [0.3, 0.3, 0.4],
+            [0.25, 0.5, 0.25],
+            [0.9, 0.05, 0.05],
+            [0.4, 0.35, 0.25],
+        ];
+        let predictions = probabilities.iter().map(|p| Prediction::from_probabilities(p.to_vec(), false)).collect();
+        (vec![0, 0, 0, 1, 1, 1, 2, 2, 1, 2, 0, 0], predictions)
+    }
 
     fn labels() -> Vec<String> {
         ["a", "b", "c"].map(String::from).to_vec()
