@@ -55,8 +55,10 @@ pub fn likeliest(container: &Container, encoding: &'static Encoding, chosen: Cho
             problem = problem.or(first_problem);
             let score = evenness(&rows, quote);
             // Among equally even tables the first of the list wins: it is the more usual one. That nothing quotes must
-            // be worth it: a stray quote costs a row, and quotes that are not taken for such cost every row with one.
-            let margin = if quote.is_none() { 0.1 } else { 1e-9 };
+            // be worth several rows: a stray quote costs one, and quotes that are not taken for such cost every row with
+            // one.
+            let several = f64::max(0.1, 2.5 / rows.len().max(1) as f64);
+            let margin = if quote.is_none() { several } else { 1e-9 };
             match quote {
                 None => unquoted = score,
                 Some('\'') if chosen.quote.is_none() && score <= unquoted + 1e-9 => continue,

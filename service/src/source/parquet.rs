@@ -280,7 +280,11 @@ fn json_of(field: &Field) -> Json {
             let mut words = String::new();
             write_field(field, &mut words);
             match field {
-                Field::Str(_) | Field::Bytes(_) | Field::Date(_) => Json::Text(words),
+                Field::Str(_)
+                | Field::Bytes(_)
+                | Field::Date(_)
+                | Field::TimestampMillis(_)
+                | Field::TimestampMicros(_) => Json::Text(words),
                 _ => Json::Number(words),
             }
         }
@@ -300,6 +304,16 @@ fn write_field(field: &Field, words: &mut String) {
         Field::Double(number) => words.push_str(&format!("{number:?}")),
         Field::Float(number) => words.push_str(&format!("{number:?}")),
         Field::Group(_) | Field::ListInternal(_) | Field::MapInternal(_) => json_of(field).write_field(words),
+        Field::TimestampMillis(_) | Field::TimestampMicros(_) => {
+            // In UTC, and mostly on the second.
+            let time = field.to_string();
+            let time = time.strip_suffix(" +00:00").unwrap_or(&time);
+            words.push_str(
+                time.split_once('.')
+                    .filter(|(_, rest)| rest.bytes().all(|digit| digit == b'0'))
+                    .map_or(time, |(time, _)| time),
+            );
+        }
         field => words.push_str(&field.to_string()),
     }
 }

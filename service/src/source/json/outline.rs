@@ -48,6 +48,18 @@ enum Start {
     Plain,
 }
 
+/// The first value that is an object: a row, or a column.
+#[derive(Clone, Copy, Debug)]
+struct Inner {
+    entries: usize,
+    /// Its keys are numbers, as pandas numbers the rows of a column.
+    is_numbered: bool,
+}
+
+fn is_number(key: &str) -> bool {
+    key.parse::<u64>().is_ok()
+}
+
 impl Outline {
     pub fn of_lines() -> Self {
         Self { layout: Layout::Lines, names: Vec::new(), notes: Vec::new() }
@@ -65,7 +77,7 @@ impl Outline {
             _ => return Err(UserError::invalid("The file holds no JSON object and no list of rows.").into()),
         }
         let mut starts: Vec<(String, Start)> = Vec::new();
-        // Entries of the first value that is an object, to tell columns from rows.
+        // The first value that is an object tells columns from rows.
         let mut inner = None;
         let mut entries = 0_usize;
         loop {
@@ -95,12 +107,13 @@ impl Outline {
         Ok(outline)
     }
 
-    fn look_inside(&mut self, key: &str, start: Start, value: &str, inner: &mut Option<usize>) {
+    fn look_inside(&mut self, key: &str, start: Start, value: &str, inner: &mut Option<Inner>) {
         if start == Start::Object
             && inner.is_none()
             && let Ok(Json::Object(entries)) = Json::parse(value)
         {
-            *inner = Some(entries.len());
+            let is_numbered = !entries.is_empty() && entries.iter().all(|(key, _)| is_number(key));
+            *inner = Some(Inner { entries: entries.len(), is_numbered });
         }
         if key == "columns"
             && let Ok(names) = serde_json::from_str(value)
@@ -130,7 +143,7 @@ fn start_of(marks: [u8; 2]) -> Start {
     }
 }
 
-fn layout_of(starts: Vec<(String, Start)>, entries: usize, inner: Option<usize>) -> Result<Layout> {
+fn layout_of(starts: Vec<(String, Start)>, entries: usize, inner: Option<Inner>) -> Result<Layout> {
     let keys_of = |wanted: &[Start]| -> Vec<String> {
         let is_wanted = |(key, start): &&(String, Start)| wanted.contains(start) && !NOTE_KEYS.contains(&key.as_str());
         starts.iter().filter(is_wanted).map(|(key, _)| key.clone()).collect()
@@ -148,8 +161,9 @@ fn layout_of(starts: Vec<(String, Start)>, entries: usize, inner: Option<usize>)
         return Ok(Layout::Lists(lists));
     }
     let objects = keys_of(&[Start::Object]);
-    let is_number = |key: &String| key.parse::<u64>().is_ok();
-    let are_rows = objects.iter().all(is_number) || inner.is_some_and(|inner| entries > inner);
+    // The keys of rows are numbers, or there are more rows than columns.
+    let are_more = inner.is_some_and(|inner| !inner.is_numbered && entries > inner.entries);
+    let are_rows = objects.iter().all(|key| is_number(key)) || are_more;
     if !objects.is_empty() && are_rows {
         return Ok(Layout::Rows);
     }

@@ -74,7 +74,7 @@ fn numbers_dates_and_bytes_are_words() {
         written.unwrap();
     });
     let found = rows(&mut open(&bytes, None).unwrap()).unwrap();
-    assert_eq!(found[0], ["2024-05-01", "2024-05-01 12:00:00 +00:00", "1.0", "çay", "(3 bytes)"]);
+    assert_eq!(found[0], ["2024-05-01", "2024-05-01 12:00:00", "1.0", "çay", "(3 bytes)"]);
 }
 
 #[test]
@@ -82,8 +82,8 @@ fn conversations_in_lists_become_columns() {
     let schema = "message schema { REQUIRED BYTE_ARRAY id (UTF8); REQUIRED group messages (LIST) { REPEATED group list { \
                   REQUIRED group element { REQUIRED BYTE_ARRAY role (UTF8); REQUIRED BYTE_ARRAY content (UTF8); } } } }";
     let bytes = written(schema, |leaf, column| {
-        let values = [vec!["7"], vec!["user", "assistant"], vec!["How?", "So."]][leaf].iter();
-        let values: Vec<ByteArray> = values.map(|value| ByteArray::from(*value)).collect();
+        let values = [vec!["7"], vec!["user", "assistant"], vec!["How?", "So."]];
+        let values: Vec<ByteArray> = values[leaf].iter().map(|value| ByteArray::from(*value)).collect();
         let (levels, repeats): (Option<&[i16]>, Option<&[i16]>) =
             if leaf == 0 { (None, None) } else { (Some(&[1, 1]), Some(&[0, 1])) };
         column.typed::<ByteArrayType>().write_batch(&values, levels, repeats).unwrap();
@@ -122,7 +122,6 @@ fn a_footer_that_lies_is_refused_in_words() {
 #[test]
 fn a_file_with_any_byte_changed_is_read_or_refused() {
     let good = texts(50);
-    std::panic::set_hook(Box::new(|_| {}));
     let (mut read, mut refused) = (0, 0);
     for place in 0..good.len() {
         for change in [0x01, 0x80, 0xff] {
@@ -144,6 +143,5 @@ fn a_file_with_any_byte_changed_is_read_or_refused() {
             }
         }
     }
-    let _ = std::panic::take_hook();
     assert!(read > 100 && refused > 100, "{read} read, {refused} refused");
 }
