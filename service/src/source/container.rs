@@ -254,10 +254,12 @@ pub fn compression_of(magic: &[u8]) -> Option<Compression> {
 /// what may be read for it is limited here.
 ///
 /// Also gives what may still be read; setting it lifts the limit.
-pub fn open_zip<F: Read + Seek>(file: F) -> zip::result::ZipResult<(ZipArchive<Limited<F>>, Rc<Cell<u64>>)> {
+pub fn open_zip<F: Read + Seek>(file: F) -> zip::result::ZipResult<(LimitedArchive<F>, Rc<Cell<u64>>)> {
     let left = Rc::new(Cell::new(DIRECTORY_BYTES));
     Ok((ZipArchive::new(Limited { file, left: Rc::clone(&left) })?, left))
 }
+
+pub type LimitedArchive<F> = ZipArchive<Limited<F>>;
 
 /// A file of which only so many bytes may be read.
 pub struct Limited<F> {

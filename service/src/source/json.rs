@@ -42,7 +42,7 @@ pub struct JsonRecords {
 }
 
 enum Source {
-    Items(Items, Shape),
+    Items(Box<(Items, Shape)>),
     Columns(JsonColumns),
 }
 
@@ -82,7 +82,7 @@ impl JsonRecords {
             columns: name_columns(&names),
             notes: outline.notes,
             shape: shape.words,
-            source: Source::Items(items, shape),
+            source: Source::Items(Box::new((items, shape))),
             fields: Fields::default(),
         })
     }
@@ -93,14 +93,14 @@ impl JsonRecords {
 
     pub fn excerpt(&self) -> String {
         match &self.source {
-            Source::Items(items, _) => excerpt(items.cursor.value()),
+            Source::Items(items) => excerpt(items.0.cursor.value()),
             Source::Columns(_) => excerpt(&self.fields.iter().collect::<Vec<_>>().join(" ")),
         }
     }
 
     pub fn share(&self) -> f64 {
         match &self.source {
-            Source::Items(items, _) => items.cursor.share(),
+            Source::Items(items) => items.0.cursor.share(),
             Source::Columns(columns) => columns.share(),
         }
     }
@@ -109,7 +109,7 @@ impl JsonRecords {
     pub fn next_record(&mut self) -> Result<Option<std::result::Result<u64, RejectedRow>>> {
         let (items, shape) = match &mut self.source {
             Source::Columns(columns) => return columns.next_record(&mut self.fields),
-            Source::Items(items, shape) => (items, shape),
+            Source::Items(both) => (&mut both.0, &mut both.1),
         };
         let Some(found) = items.next_item()? else { return Ok(None) };
         let taken = items.parse(&found).and_then(|record| shape.write(&record, &mut self.fields));

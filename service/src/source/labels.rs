@@ -26,8 +26,11 @@ const SIGNS: [(&str, &[&str]); 5] = [
     ("no", &["0", "0.0", "-"]),
 ];
 
+/// What remains of a label when something is no difference.
+type Step = fn(&str) -> String;
+
 /// How far two labels have to be changed to be the same; the least first.
-const STEPS: [(fn(&str) -> String, &str); 4] = [
+const STEPS: [(Step, &str); 4] = [
     (trimmed, "differ in white space only"),
     (folded, "differ in upper and lower case only"),
     (bare, "differ in punctuation only"),
@@ -74,7 +77,7 @@ fn add_signs<'a>(groups: &mut BTreeMap<String, Vec<&'a LabelCount>>, labels: &'a
 
 fn merge_of(mut from: Vec<&LabelCount>) -> LabelMerge {
     from.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.label.cmp(&b.label)));
-    let same = |step: fn(&str) -> String| {
+    let same = |step: Step| {
         let mut forms = from.iter().map(|count| step(&count.label));
         let first = forms.next();
         forms.all(|form| Some(form) == first)

@@ -56,8 +56,8 @@ impl ParquetRecords {
     pub fn open(container: &Container, needed: Option<&[usize]>) -> Result<Self> {
         let file = container.file()?;
         let bytes = check_footer(&file, container)?;
-        let open = || Ok(SerializedFileReader::new(file.try_clone()?)?);
-        let reader = guarded(|| open())?;
+        let open = || SerializedFileReader::new(file.try_clone()?);
+        let reader = guarded(open)?;
         let metadata = reader.metadata();
         let file_metadata = metadata.file_metadata();
         let root = file_metadata.schema().clone();

@@ -12,8 +12,11 @@ fn look_as_it_is(bytes: &[u8]) -> Detected {
     look(bytes, &ReadWish::default()).unwrap()
 }
 
+/// Text, label and part.
+type Taken = (String, String, Option<Part>);
+
 /// What is proposed for the file, carried out.
-fn rows_of(bytes: &[u8]) -> (Vec<(String, String, Option<Part>)>, Vec<RejectedRow>) {
+fn rows_of(bytes: &[u8]) -> (Vec<Taken>, Vec<RejectedRow>) {
     let file = file(bytes);
     let options = detect(file.path(), &ReadWish::default()).unwrap().options;
     let (mut rows, mut rejected) = (Vec::new(), Vec::new());
@@ -77,8 +80,7 @@ fn one_table_is_the_same_rows_in_every_format() {
         (parquet(&columns, &rows, &ParquetWay::default()), FileFormat::Parquet),
         (workbook(&[("Sheet", &sheet)], &[]), FileFormat::Excel),
     ];
-    let expected: Vec<(String, String, Option<Part>)> =
-        rows.into_iter().map(|row| (row[0].clone(), row[1].clone(), None)).collect();
+    let expected: Vec<Taken> = rows.into_iter().map(|row| (row[0].clone(), row[1].clone(), None)).collect();
     for (bytes, format) in formats {
         for (wrapped, compression) in [
             (bytes.clone(), None),
