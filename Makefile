@@ -14,7 +14,8 @@ wasm := --profile wasm-release --target-dir target/front --target wasm32-unknown
 seed := ../shared/data
 tokens := ../shared/bench/seed
 echarts := public/vendor/echarts.min.js
-fuzz_targets := gguf safetensors adapter_config
+fuzz_targets := engine/gguf engine/safetensors engine/adapter_config
+fuzz_targets += service/delimited service/json service/parquet service/xlsx service/containers
 node_modules := end2end/node_modules/.package-lock.json
 
 .PHONY: run site cuda test test-cuda lint lint-cuda test-rust test-fuzz test-browser fuzz bench bench-cuda wasm-target
@@ -36,6 +37,7 @@ test: lint lint-cuda test-rust test-fuzz test-browser
 lint: wasm-target
 	cargo fmt --all --check
 	cargo fmt --manifest-path engine/fuzz/Cargo.toml --check
+	cargo fmt --manifest-path service/fuzz/Cargo.toml --check
 	cargo clippy $(native) --all-targets -- -D warnings
 	cargo clippy $(wasm) -- -D warnings
 	cargo clippy --package site --all-targets -- -D warnings
@@ -52,19 +54,23 @@ test-rust:
 test-fuzz:
 	$(MAKE) fuzz SECONDS=10
 
-# The parsers of files from strangers, each fed for so many seconds with what libFuzzer makes of engine/fuzz/corpus. It
-# needs no nightly compiler: see engine/fuzz/rustc.sh. An input that brings one down is left at the path that is printed.
+# The parsers of files from strangers, each fed for so many seconds with what libFuzzer makes of its corpus in engine/fuzz
+# or service/fuzz. It needs no nightly compiler: see engine/fuzz/rustc.sh. An input that brings one down is left at the
+# path that is printed.
 fuzz: SECONDS := 60
 fuzz:
 	export RUSTC_WRAPPER=$(CURDIR)/engine/fuzz/rustc.sh
-	cargo build --release --manifest-path engine/fuzz/Cargo.toml --target-dir target/fuzz
+	for crate in engine service; do
+	    cargo build --release --manifest-path $$crate/fuzz/Cargo.toml --target-dir target/fuzz
+	done
 	for target in $(fuzz_targets); do
-	    mkdir -p target/fuzz/found/$$target
-	    log=target/fuzz/$$target.log
-	    target/fuzz/release/$$target target/fuzz/found/$$target engine/fuzz/corpus/$$target \
+	    name=$${target##*/}
+	    mkdir -p target/fuzz/found/$$name
+	    log=target/fuzz/$$name.log
+	    target/fuzz/release/$$name target/fuzz/found/$$name $${target%%/*}/fuzz/corpus/$$name \
 	        -max_total_time=$(SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
-	        -artifact_prefix=target/fuzz/$$target- -print_final_stats=1 > $$log 2>&1 || { tail -n 40 $$log; exit 1; }
-	    echo "$$target: $$(sed -n 's/.*executed_units: *//p' $$log) inputs"
+	        -artifact_prefix=target/fuzz/$$name- -print_final_stats=1 > $$log 2>&1 || { tail -n 40 $$log; exit 1; }
+	    echo "$$name: $$(sed -n 's/.*executed_units: *//p' $$log) inputs"
 	done
 
 # On a machine with a card: the engine's tests and the service's there, one at a time, as some use up the card's memory
