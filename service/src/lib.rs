@@ -35,6 +35,7 @@ use crate::models::ModelsParts;
 use crate::runs::RunsParts;
 use crate::worker::StopSignal;
 use domain::error::UserError;
+use domain::reading::ImportRequest;
 use engine::Device;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -131,7 +132,7 @@ impl Service {
             clock,
         };
         let runs = Runs::new(parts);
-        datasets.sweep().await?;
+        datasets.recover().await?;
         runs.recover().await?;
         models.recover().await?;
         let parts = ExportsParts { db: db.clone(), files, runs: runs.clone(), models: models.clone(), clock };
@@ -230,7 +231,21 @@ async fn import_sample(datasets: &Datasets, path: &Path) -> Result<()> {
         upload.write(&bytes[..read]).await?;
     }
     let preview = upload.finish().await?;
-    datasets.import(&preview.upload, SAMPLE_NAME, preview.proposal).await?;
+    let options = domain::reading::ReadOptions {
+        format: domain::reading::FileFormat::Delimited,
+        encoding: preview.encoding,
+        delimiter: preview.proposal.delimiter,
+        quote: Some('"'),
+        has_header: true,
+        member: None,
+        sheet: None,
+        text: domain::reading::TextSource::Column(preview.proposal.text_column),
+        label_column: preview.proposal.label_column,
+        split_column: None,
+        label_names: Default::default(),
+    };
+    let request = ImportRequest { name: SAMPLE_NAME.to_string(), options, into: None, by: "Ayar".to_string() };
+    datasets.import(&preview.upload, request).await?;
     Ok(())
 }
 
