@@ -166,10 +166,11 @@ fn badge(cleanliness: &Cleanliness) -> String {
     let mut words = format!("\ntest rows: {}\n", cleanliness.words());
     if let (false, Some(before), Some(after)) = (cleanliness.is_clean(), cleanliness.before, cleanliness.after) {
         let _ = writeln!(words, "on the {} clean ones alone:", cleanliness.clean_rows);
-        for (name, of) in [("accuracy", (|score| score.accuracy) as fn(Score) -> f64), ("macro-F1", |score| score.macro_f1)] {
-            let (before, after) = (of(before), of(after));
+        let mut line = |name: &str, before: f64, after: f64| {
             let _ = writeln!(words, "{name:<20} {before:>8.3} {after:>8.3} {:>+8.3}", after - before);
-        }
+        };
+        line("accuracy", before.accuracy, after.accuracy);
+        line("macro-F1", before.macro_f1, after.macro_f1);
     }
     words
 }
