@@ -3,9 +3,11 @@
 mod changes;
 mod conversion;
 mod csv_export;
+mod doctor_for_now;
 mod edits;
 mod examinations;
 mod examined;
+mod findings;
 mod folding;
 mod import;
 mod merge;
@@ -33,6 +35,7 @@ use crate::error::{Result, ServiceError};
 use crate::files::{self, Files, UploadId};
 use domain::dataset::{DatasetId, DatasetSummary, RejectedRow, UploadPreview};
 use domain::error::UserError;
+use examinations::Examinations;
 use import::Imports;
 use opened::OpenedVersions;
 use rows::{Searches, to_index};
@@ -40,8 +43,8 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedMutexGuard;
 use versions::verdict_from;
@@ -69,6 +72,7 @@ struct Shared {
     opened: OpenedVersions,
     searches: Searches,
     imports: Imports,
+    examinations: Examinations,
     /// Who changes a dataset waits for who is at it already.
     turns: Mutex<HashMap<DatasetId, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -168,29 +172,32 @@ async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + S
 
 /// Removes what is not whole from the datasets' folders. What is whole and not needed is replaced when its number comes.
 fn sweep(datasets: &Path) -> Result<()> {
-    let entries = |folder: &Path| -> Result<Vec<std::path::PathBuf>> {
-        let read = std::fs::read_dir(folder).map_err(|error| ServiceError::io(folder, error))?;
-        Ok(read.flatten().map(|entry| entry.path()).collect())
-    };
-    let is_aside = |path: &Path| path.to_string_lossy().ends_with(files::ASIDE);
-    for dataset in entries(datasets)? {
+    for dataset in folders_in(datasets)? {
         if is_aside(&dataset) {
             files::remove_folder(&dataset)?;
             continue;
         }
-        if !dataset.is_dir() {
-            continue;
-        }
-        for folder in [dataset.clone(), dataset.join(files::EXAMINATIONS)] {
-            if !folder.is_dir() {
-                continue;
-            }
-            for path in entries(&folder)?.into_iter().filter(|path| is_aside(path)) {
-                files::remove_folder(&path)?;
+        for within in folders_in(&dataset)?.into_iter().chain(folders_in(&dataset.join(files::EXAMINATIONS))?) {
+            if is_aside(&within) {
+                files::remove_folder(&within)?;
             }
         }
     }
     Ok(())
+}
+
+/// None in a folder that is not there.
+fn folders_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(ServiceError::io(folder, error)),
+    };
+    Ok(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
+}
+
+fn is_aside(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(files::ASIDE)
 }
 
 fn json_lines(path: &Path) -> Result<std::io::Lines<BufReader<File>>> {

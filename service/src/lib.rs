@@ -81,11 +81,12 @@ pub struct Service {
 struct Life {
     db: Database,
     feed: Feed,
+    datasets: Datasets,
     runs: Runs,
     stop: StopSignal,
     models: Models,
     exports: Exports,
-    /// The worker, and those that download and export.
+    /// The worker, and those that download, export and examine.
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps other processes out of the data folder.
     lock: Mutex<Option<File>>,
@@ -153,10 +154,12 @@ impl Service {
             worker::start(runs.clone(), models.clone(), stop.clone())?,
             models.start_downloads(stop.clone())?,
             exports.start_writer(stop.clone())?,
+            datasets.start_examiner(models.clone(), stop.clone())?,
         ];
         let life = Life {
             db,
             feed: feed.clone(),
+            datasets: datasets.clone(),
             runs: runs.clone(),
             stop,
             models: models.clone(),
@@ -192,6 +195,7 @@ impl Life {
         self.runs.queued.notify_one();
         self.models.wake();
         self.exports.wake();
+        self.datasets.wake();
     }
 }
 
