@@ -12,28 +12,24 @@ mod folding;
 mod import;
 mod merge;
 mod opened;
-mod read;
 mod rows;
 mod segment;
 mod snapshot;
-mod sniff;
-mod source_for_now;
-mod table;
 mod upload;
 mod versions;
 
+pub use crate::source::read_table;
 pub use csv_export::CsvExport;
 pub use rows::MAX_ROWS_AT_ONCE;
 pub use segment::{Segment, SegmentWriter};
 pub use snapshot::{Changes, Snapshot};
-pub use table::read_table;
-pub use upload::Upload;
+pub use upload::{Upload, UploadAppend};
 
 use crate::Clock;
 use crate::db::{Database, json_column};
 use crate::error::{Result, ServiceError};
-use crate::files::{self, Files, UploadId};
-use domain::dataset::{DatasetId, DatasetSummary, RejectedRow, UploadPreview};
+use crate::files::{self, Files};
+use domain::dataset::{DatasetId, DatasetSummary, RejectedRow};
 use domain::error::UserError;
 use examinations::Examinations;
 use import::Imports;
@@ -47,6 +43,7 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedMutexGuard;
+use upload::Uploads;
 use versions::verdict_from;
 
 /// Rows that could not be used on one page.
@@ -63,6 +60,7 @@ const SUMMARY_WITHOUT_VERSION: &str = "SELECT d.*, NULL AS verdict FROM datasets
 pub struct Datasets {
     db: Database,
     files: Files,
+    uploads: Uploads,
     clock: Clock,
     shared: Arc<Shared>,
 }
@@ -79,7 +77,7 @@ struct Shared {
 
 impl Datasets {
     pub(crate) fn new(db: Database, files: Files, clock: Clock) -> Self {
-        Self { db, files, clock, shared: Arc::default() }
+        Self { db, uploads: Uploads::new(files.clone()), files, clock, shared: Arc::default() }
     }
 
     /// Clears away what earlier processes left half done, and brings datasets of earlier programs up to date.
@@ -91,17 +89,6 @@ impl Datasets {
         })
         .await?;
         self.convert_old().await
-    }
-
-    /// Starts taking in a file. `file_name` is for people only.
-    pub async fn begin_upload(&self, file_name: &str) -> Result<Upload> {
-        Upload::begin(&self.files, file_name).await
-    }
-
-    /// What an upload holds, read with the delimiter given or with the likeliest one.
-    pub async fn preview(&self, upload: &str, delimiter: Option<char>) -> Result<UploadPreview> {
-        let (files, id) = (self.files.clone(), UploadId::parse(upload)?);
-        blocking(move || upload::preview(&files, &id, delimiter)).await
     }
 
     /// All datasets, the newest first.

@@ -13,12 +13,13 @@ mod files;
 pub mod hub;
 pub mod models;
 pub mod runs;
+pub mod source;
 #[cfg(test)]
 mod test_support;
 mod worker;
 
 pub use classifiers::Classifiers;
-pub use datasets::{Datasets, Upload};
+pub use datasets::{Datasets, Upload, UploadAppend};
 pub use error::ServiceError;
 pub use exports::Exports;
 pub use feed::{Feed, Watch};
@@ -36,6 +37,7 @@ use crate::runs::RunsParts;
 use crate::worker::StopSignal;
 use domain::error::UserError;
 use domain::reading::ImportRequest;
+use domain::version::NOBODY;
 use engine::Device;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -235,20 +237,8 @@ async fn import_sample(datasets: &Datasets, path: &Path) -> Result<()> {
         upload.write(&bytes[..read]).await?;
     }
     let preview = upload.finish().await?;
-    let options = domain::reading::ReadOptions {
-        format: domain::reading::FileFormat::Delimited,
-        encoding: preview.encoding,
-        delimiter: preview.proposal.delimiter,
-        quote: Some('"'),
-        has_header: true,
-        member: None,
-        sheet: None,
-        text: domain::reading::TextSource::Column(preview.proposal.text_column),
-        label_column: preview.proposal.label_column,
-        split_column: None,
-        label_names: Default::default(),
-    };
-    let request = ImportRequest { name: SAMPLE_NAME.to_string(), options, into: None, by: "Ayar".to_string() };
+    let request =
+        ImportRequest { name: SAMPLE_NAME.to_string(), options: preview.options, into: None, by: NOBODY.to_string() };
     datasets.import(&preview.upload, request).await?;
     Ok(())
 }

@@ -29,7 +29,11 @@ async fn a_dataset_without_versions_becomes_version_one_and_loses_nothing() {
     let place = Place::new();
     let pool = old_database(place.path()).await;
     let rows: Vec<Row> = (0..40)
-        .map(|i| Row { line: i + 2, text: format!("line\nbreak \"{i}\" ñ"), label: ["up", "down"][i as usize % 2].into() })
+        .map(|i| Row {
+            line: i + 2,
+            text: format!("line\nbreak \"{i}\" ñ"),
+            label: ["up", "down"][i as usize % 2].into(),
+        })
         .collect();
     let rejected = [RejectedRow { line: 42, reason: "empty text".into(), excerpt: ",up".into() }];
     for id in [3, 4] {

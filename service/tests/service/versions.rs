@@ -68,7 +68,10 @@ async fn every_edit_is_a_version_that_says_what_it_did() {
     assert_eq!((fourth.rows, counts(&fourth)), (11, [0, 1, 0, 0]));
 
     let now = rows(&service, id, None).await;
-    assert_eq!((now[0].text.as_str(), now[0].is_changed, now[1].label.as_str(), now[2].id), ("another text", true, "up", 3));
+    assert_eq!(
+        (now[0].text.as_str(), now[0].is_changed, now[1].label.as_str(), now[2].id),
+        ("another text", true, "up", 3)
+    );
     // Earlier versions are what they were.
     assert_eq!(rows(&service, id, Some(1)).await, first);
     assert_eq!(rows(&service, id, Some(3)).await.len(), 12);
@@ -125,7 +128,11 @@ async fn of_two_that_edit_one_row_the_second_is_told_and_of_many_none_is_lost() 
     assert_eq!(refused.len(), 1);
     let winner = rows(&service, id, None).await[7].text.clone();
     assert_eq!(refused[0].kind, ErrorKind::Conflict);
-    let by = if winner.contains("Ada") { "Ada has changed this row in version 2" } else { "Bob has changed this row in version 2" };
+    let by = if winner.contains("Ada") {
+        "Ada has changed this row in version 2"
+    } else {
+        "Bob has changed this row in version 2"
+    };
     assert!(refused[0].message.contains(by) && refused[0].message.contains(&winner), "{}", refused[0]);
 
     let edits: Vec<_> = (10..50)
