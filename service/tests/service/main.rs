@@ -7,8 +7,10 @@ mod datasets;
 #[path = "../hub/server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the Hub's client use more of it")]
 mod hub;
+mod label_checks;
 mod models;
 mod runs;
+mod scores;
 mod support;
 mod uploads;
 mod versions;
