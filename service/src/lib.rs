@@ -11,6 +11,7 @@ pub mod exports;
 pub mod feed;
 mod files;
 pub mod hub;
+pub mod label_checks;
 pub mod models;
 pub mod runs;
 pub mod source;
@@ -24,6 +25,7 @@ pub use error::ServiceError;
 pub use exports::Exports;
 pub use feed::{Feed, Watch};
 pub use hub::Hub;
+pub use label_checks::LabelChecks;
 pub use models::Models;
 pub use runs::Runs;
 
@@ -76,6 +78,7 @@ pub struct Service {
     pub classifiers: Classifiers,
     pub models: Models,
     pub exports: Exports,
+    pub label_checks: LabelChecks,
     life: Arc<Life>,
 }
 
@@ -170,7 +173,8 @@ impl Service {
             lock: Mutex::new(Some(lock)),
         };
         let classifiers = Classifiers::start(runs.clone(), models.clone())?;
-        Ok(Self { datasets, runs, feed, classifiers, models, exports, life: Arc::new(life) })
+        let label_checks = LabelChecks::new(life.db.clone(), datasets.clone(), runs.clone(), clock);
+        Ok(Self { datasets, runs, feed, classifiers, models, exports, label_checks, life: Arc::new(life) })
     }
 
     /// Stops: the running run writes a checkpoint and goes back into the queue, watchers are let go, the database is
