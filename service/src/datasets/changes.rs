@@ -13,7 +13,7 @@ use domain::version::{RowChange, RowId, VersionNumber};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Lines};
 use std::path::Path;
 
 /// Longest text that an edit may leave, in bytes; what files may bring is bounded by their reader.
@@ -217,23 +217,35 @@ impl StoredChanges {
 
     /// A version without changes has no file.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(ServiceError::io(path, error)),
-        };
-        let stored = |error| ServiceError::stored("the changes of a version", error);
-        let mut lines = BufReader::with_capacity(256 * 1024, file).lines();
-        let head = lines.next().transpose().map_err(|error| ServiceError::io(path, error))?.unwrap_or_default();
-        let head: Head = serde_json::from_str(&head).map_err(stored)?;
+        let Some((head, lines)) = open(path)? else { return Ok(Self::default()) };
         let mut entries = Changes::new();
         for line in lines {
             let line = line.map_err(|error| ServiceError::io(path, error))?;
-            let (id, change) = serde_json::from_str(&line).map_err(stored)?;
+            let (id, change) = serde_json::from_str(&line).map_err(unreadable)?;
             entries.insert(id, change);
         }
         Ok(Self { since: head.since, entries })
     }
+
+    /// The version that the file goes on from, if it is not in full.
+    pub fn read_since(path: &Path) -> Result<Option<VersionNumber>> {
+        Ok(open(path)?.and_then(|(head, _)| head.since))
+    }
+}
+
+fn open(path: &Path) -> Result<Option<(Head, Lines<BufReader<File>>)>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ServiceError::io(path, error)),
+    };
+    let mut lines = BufReader::with_capacity(256 * 1024, file).lines();
+    let head = lines.next().transpose().map_err(|error| ServiceError::io(path, error))?.unwrap_or_default();
+    Ok(Some((serde_json::from_str(&head).map_err(unreadable)?, lines)))
+}
+
+fn unreadable(error: serde_json::Error) -> ServiceError {
+    ServiceError::stored("the changes of a version", error)
 }
 
 #[cfg(test)]
@@ -320,6 +332,7 @@ mod tests {
         let stored = StoredChanges::of(&edit, Some((2, &repair)));
         assert_eq!((stored.since, stored.entries.len()), (Some(2), 2));
         stored.write(&path).unwrap();
+        assert_eq!(StoredChanges::read_since(&path).unwrap(), Some(2));
         assert_eq!(StoredChanges::read(&path).unwrap().into_changes(Some(&repair)), edit);
 
         std::fs::write(&path, "{\"since\":null}\n[1,\"dropp").unwrap();
