@@ -3,10 +3,10 @@
 //! A version is examined when it is made and when somebody asks. What was found is stored beside the version; what waits
 //! is not, since whoever wants to see it asks again after a restart.
 
-use super::doctor_for_now::{self as doctor, Surroundings};
 use super::examined::{Examined, ExaminedRows};
 use super::versions::verdict_word;
 use super::{Datasets, blocking};
+use crate::doctor::{self, Surroundings};
 use crate::error::{Result, ServiceError};
 use crate::models::{BasePath, Models};
 use crate::worker::{StopSignal, words_of};
