@@ -1,7 +1,6 @@
 //! The rows of one version: the segments that its dataset has taken in, less what was dropped, with what was edited.
 
 use super::segment::Segment;
-use crate::doctor;
 use domain::dataset::{LabelCount, Row};
 use domain::split::Part;
 use domain::version::{RowChange, RowId};
@@ -142,7 +141,7 @@ impl Snapshot {
     /// A group number per place; exact and near duplicates share one. Worked out when it is first asked for, which takes
     /// seconds for a million rows.
     pub fn twins(&self) -> &[u32] {
-        self.twins.get_or_init(|| doctor::twins(self))
+        self.twins.get_or_init(|| crate::doctor::twins(self))
     }
 
     /// Line of its file.
