@@ -169,7 +169,8 @@ fn token_rows(count: usize, loss_from: usize) -> Vec<TokenRow> {
         let own = 3 + (index * 7) % 30;
         let place = |at: usize| if at < 20 { at } else { at + 1000 * (index + 1) };
         let tokens = (0..20 + own).map(|at| ((noise(5, place(at)) + 1.0) * 51.9) as u32).collect::<Vec<_>>();
-        TokenRow { loss_from: if loss_from == 0 { tokens.len() - 1 } else { loss_from }, tokens }
+        let loss_from = if loss_from == 0 { tokens.len() - 1 } else { loss_from };
+        TokenRow { tokens, loss_from, weight: 1.0 }
     };
     (0..count).map(row).collect()
 }
@@ -308,7 +309,12 @@ fn gradients_are_the_cpus_shared_packed_picked_and_dropped() {
         [(&TargetModule::ALL[..], 8), (&[TargetModule::QProj, TargetModule::VProj, TargetModule::UpProj], 5)]
     {
         for loss_from in [1, 0] {
-            let rows = token_rows(6, loss_from);
+            let mut rows = token_rows(6, loss_from);
+            if r == 5 {
+                // As class weights make them.
+                let weights = [0.25, 1.0, 3.0].into_iter().cycle();
+                rows.iter_mut().zip(weights).for_each(|(row, weight)| row.weight = weight);
+            }
             let rows: Vec<&TokenRow> = rows.iter().collect();
             let (cpu, _) = random_pair(&card, Quantization::Nf4);
             let lora = small_lora(&cpu.config, r, 16.0, modules);

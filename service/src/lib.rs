@@ -6,11 +6,13 @@
 pub mod classifiers;
 pub mod datasets;
 mod db;
+pub mod doctor;
 pub mod error;
 pub mod exports;
 pub mod feed;
 mod files;
 pub mod hub;
+pub mod label_checks;
 pub mod models;
 pub mod runs;
 pub mod source;
@@ -24,6 +26,7 @@ pub use error::ServiceError;
 pub use exports::Exports;
 pub use feed::{Feed, Watch};
 pub use hub::Hub;
+pub use label_checks::LabelChecks;
 pub use models::Models;
 pub use runs::Runs;
 
@@ -36,6 +39,8 @@ use crate::models::ModelsParts;
 use crate::runs::RunsParts;
 use crate::worker::StopSignal;
 use domain::error::UserError;
+use domain::reading::ImportRequest;
+use domain::version::NOBODY;
 use engine::Device;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -74,6 +79,7 @@ pub struct Service {
     pub classifiers: Classifiers,
     pub models: Models,
     pub exports: Exports,
+    pub label_checks: LabelChecks,
     life: Arc<Life>,
 }
 
@@ -81,11 +87,12 @@ pub struct Service {
 struct Life {
     db: Database,
     feed: Feed,
+    datasets: Datasets,
     runs: Runs,
     stop: StopSignal,
     models: Models,
     exports: Exports,
-    /// The worker, and those that download and export.
+    /// The worker, and those that download, export and examine.
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps other processes out of the data folder.
     lock: Mutex<Option<File>>,
@@ -132,7 +139,7 @@ impl Service {
             clock,
         };
         let runs = Runs::new(parts);
-        datasets.sweep().await?;
+        datasets.recover().await?;
         runs.recover().await?;
         models.recover().await?;
         let parts = ExportsParts { db: db.clone(), files, runs: runs.clone(), models: models.clone(), clock };
@@ -153,10 +160,12 @@ impl Service {
             worker::start(runs.clone(), models.clone(), stop.clone())?,
             models.start_downloads(stop.clone())?,
             exports.start_writer(stop.clone())?,
+            datasets.start_examiner(models.clone(), stop.clone())?,
         ];
         let life = Life {
             db,
             feed: feed.clone(),
+            datasets: datasets.clone(),
             runs: runs.clone(),
             stop,
             models: models.clone(),
@@ -165,7 +174,8 @@ impl Service {
             lock: Mutex::new(Some(lock)),
         };
         let classifiers = Classifiers::start(runs.clone(), models.clone())?;
-        Ok(Self { datasets, runs, feed, classifiers, models, exports, life: Arc::new(life) })
+        let label_checks = LabelChecks::new(life.db.clone(), datasets.clone(), runs.clone(), clock);
+        Ok(Self { datasets, runs, feed, classifiers, models, exports, label_checks, life: Arc::new(life) })
     }
 
     /// Stops: the running run writes a checkpoint and goes back into the queue, watchers are let go, the database is
@@ -192,6 +202,7 @@ impl Life {
         self.runs.queued.notify_one();
         self.models.wake();
         self.exports.wake();
+        self.datasets.wake();
     }
 }
 
@@ -231,7 +242,9 @@ async fn import_sample(datasets: &Datasets, path: &Path) -> Result<()> {
         upload.write(&bytes[..read]).await?;
     }
     let preview = upload.finish().await?;
-    datasets.import(&preview.upload, SAMPLE_NAME, preview.options).await?;
+    let request =
+        ImportRequest { name: SAMPLE_NAME.to_string(), options: preview.options, into: None, by: NOBODY.to_string() };
+    datasets.import(&preview.upload, request).await?;
     Ok(())
 }
 
