@@ -3,9 +3,12 @@
 pub mod classify;
 pub mod datasets;
 pub mod exports;
+pub mod findings;
+pub mod label_checks;
 pub mod models;
 #[cfg(feature = "ssr")]
 mod plain_form;
 pub mod run_form;
 pub mod runs;
 pub mod source;
+pub mod versions;
