@@ -13,10 +13,9 @@ pub fn remembered_name() -> RwSignal<String> {
     let name = RwSignal::new(String::new());
     // Effects run in the browser only; the server does not know who looks.
     Effect::new(move |before: Option<()>| {
-        if before.is_none() {
-            if let Some(kept) = storage().and_then(|storage| storage.get_item(KEY).ok().flatten()) {
-                name.set(kept.chars().take(MOST_CHARS).collect());
-            }
+        let kept = storage().and_then(|storage| storage.get_item(KEY).ok().flatten());
+        if let Some(kept) = kept.filter(|_| before.is_none()) {
+            name.set(kept.chars().take(MOST_CHARS).collect());
         }
     });
     name

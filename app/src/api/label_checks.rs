@@ -61,12 +61,9 @@ pub async fn get_review_page(dataset: DatasetId, check: LabelCheckId) -> Result<
     Ok(ReviewPageData {
         dataset_name: service.datasets.get(dataset).await?.name,
         labels: version.labels.into_iter().map(|count| count.label).collect(),
-        review: on_the_server::review(&service, check, 0, FIRST_ROWS).await?,
+        review: on_the_server::first_rows(&service, check).await?,
     })
 }
-
-/// Rows of the queue that come with the page.
-const FIRST_ROWS: u64 = 40;
 
 #[server]
 pub async fn get_review(check: LabelCheckId, first: u64, count: u64) -> Result<Review, ApiError> {
@@ -101,6 +98,13 @@ mod on_the_server {
     use super::Review;
     use crate::error::ApiError;
     use domain::review::LabelCheckId;
+
+    /// Rows of the queue that come with the page.
+    const FIRST_ROWS: u64 = 40;
+
+    pub async fn first_rows(service: &service::Service, check: LabelCheckId) -> Result<Review, ApiError> {
+        review(service, check, 0, FIRST_ROWS).await
+    }
 
     pub async fn review(
         service: &service::Service,

@@ -45,7 +45,10 @@ pub fn RowFilter(
         );
     };
     let ask = StoredValue::new_local(ask);
-    let ask_now = move || ask.with_value(|ask| ask());
+    // Nothing happens once the page has been left.
+    let ask_now = move || {
+        ask.try_with_value(|ask| ask());
+    };
     let pause = StoredValue::new_local(None::<TimeoutHandle>);
     let stop_waiting = move || {
         if let Some(Some(timer)) = pause.try_update_value(Option::take) {
@@ -55,7 +58,7 @@ pub fn RowFilter(
     on_cleanup(stop_waiting);
     let on_input = move |_| {
         stop_waiting();
-        let timer = set_timeout_with_handle(move || drop(ask.try_with_value(|ask| ask())), TYPING_PAUSE);
+        let timer = set_timeout_with_handle(ask_now, TYPING_PAUSE);
         pause.set_value(timer.ok());
     };
     let on_submit = move |event: ev::SubmitEvent| {
