@@ -102,7 +102,7 @@ fn Dataset(data: DatasetPageData) -> impl IntoView {
             <HealthCard dataset examined rejected=summary.rejected />
             <DatasetCharts dataset examined />
             <Findings dataset examined />
-            <DatasetRows dataset />
+            <DatasetRows dataset examined />
             <Versions dataset />
             {(summary.rejected > 0).then(|| view! { <RejectedRows id=summary.id total=summary.rejected /> })}
             <LabelChecks dataset runs checks />

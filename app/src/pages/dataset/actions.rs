@@ -9,7 +9,7 @@ pub fn HeaderActions(dataset: OpenDataset) -> impl IntoView {
     let id = dataset.id;
     let train = Signal::derive(move || match dataset.is_newest() {
         true => format!("/runs/new?dataset={id}"),
-        false => format!("/runs/new?dataset={id}&version={}", dataset.shown.get()),
+        false => format!("/runs/new?dataset={id}&dataset_version={}", dataset.shown.get()),
     });
     let export = move || format!("/datasets/{id}/export.csv?version={}", dataset.shown.get());
     view! {

@@ -103,7 +103,7 @@ fn FindingEntry(dataset: OpenDataset, examined: Examined, finding: Finding, vers
         let version = (!dataset.is_newest()).then_some(version);
         view! {
             <a href=super::rows::address(dataset.id, version, &asked, 0)>
-                {format!("Show {} below", format::counted(finding.rows, "row", "these rows").replace(" these", " of these"))}
+                {format!("Show {} among all rows", format::counted(finding.rows, "row", "rows"))}
             </a>
         }
     });

@@ -4,10 +4,11 @@ mod grid;
 mod scroller;
 mod store;
 
-use super::open::OpenDataset;
+use super::open::{Examined, OpenDataset};
 use super::words;
 use crate::api::versions::query_rows;
 use crate::components::{ErrorNotice, LabelName, Loading, Pager, TableScroll};
+use crate::error::ApiError;
 use crate::format;
 use domain::dataset::DatasetId;
 use domain::finding::FindingKind;
@@ -20,10 +21,13 @@ use leptos_router::hooks::use_query_map;
 use leptos_router::params::ParamsMap;
 use store::{RowStore, WINDOW};
 
+/// Of a text in the plain table.
+const SHOWN_CHARS: usize = 2000;
+
 /// The rows of the shown version: search, filters, and all that match. What is asked for lives in the address: it can be
 /// bookmarked, sent on, and works without a script, then a page at a time.
 #[component]
-pub fn DatasetRows(dataset: OpenDataset) -> impl IntoView {
+pub fn DatasetRows(dataset: OpenDataset, examined: Examined) -> impl IntoView {
     let query = use_query_map();
     let asked = Memo::new(move |_| read(&query.read()));
     let first = Resource::new(
@@ -42,12 +46,7 @@ pub fn DatasetRows(dataset: OpenDataset) -> impl IntoView {
             </header>
             <Transition fallback=|| view! { <Loading what="rows" /> }>
                 {move || {
-                    first
-                        .get()
-                        .map(|first| match first {
-                            Ok(first) => view! { <Rows dataset asked first /> }.into_any(),
-                            Err(error) => view! { <ErrorNotice error /> }.into_any(),
-                        })
+                    first.get().map(|first| view! { <Rows dataset examined asked first /> })
                 }}
             </Transition>
         </section>
@@ -56,13 +55,32 @@ pub fn DatasetRows(dataset: OpenDataset) -> impl IntoView {
 }
 
 #[component]
-fn Rows(dataset: OpenDataset, asked: Memo<RowQuery>, first: RowSlice) -> impl IntoView {
+fn Rows(
+    dataset: OpenDataset,
+    examined: Examined,
+    asked: Memo<RowQuery>,
+    first: Result<RowSlice, ApiError>,
+) -> impl IntoView {
+    let (first, trouble) = match first {
+        Ok(first) => (first, None),
+        Err(error) => {
+            (RowSlice { version: dataset.shown.get_untracked(), first: 0, rows: Vec::new(), matching: 0 }, Some(error))
+        }
+    };
     let question = Memo::new(move |_| {
         let RowQuery { search, label, part, finding, .. } = asked.get();
         RowQuery { version: Some(dataset.shown.get()), search, label, part, finding, first: 0, count: WINDOW }
     });
     let has_parts = asked.read_untracked().part.is_some() || first.rows.iter().any(|row| row.part.is_some());
-    let store = RowStore::new(dataset.id, question, &first);
+    let store = RowStore::new(dataset.id, question, &first, trouble);
+    // Which row has which finding is known then only.
+    Effect::new(move |before: Option<bool>| {
+        let is_current = examined.is_current.get();
+        if is_current && before == Some(false) {
+            store.ask_anew(true);
+        }
+        is_current
+    });
     let is_scripted = RwSignal::new(false);
     // Effects run in the browser only: there the page of rows gives way to all of them.
     Effect::new(move |_| is_scripted.set(true));
@@ -132,7 +150,7 @@ fn PlainRows(dataset: OpenDataset, asked: RowQuery, slice: RowSlice) -> impl Int
             view! {
                 <tr>
                     <td class="number soft">{row.line}</td>
-                    <td class="text">{row.text}</td>
+                    <td class="text">{format::excerpt(&row.text, SHOWN_CHARS)}</td>
                     <td>
                         <LabelName index name=row.label />
                     </td>

@@ -59,7 +59,7 @@ fn Words(queue: Queue, row: DoubtfulRow, labels: Vec<String>) -> impl IntoView {
         _ => None,
     };
     view! {
-        <span class="queue-text">{row.text}</span>
+        <span class="queue-text">{format::excerpt(&row.text, 120)}</span>
         <span class="queue-state small">
             {match state {
                 Some(state) => view! { <span class="soft">{state}</span> }.into_any(),

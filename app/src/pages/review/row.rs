@@ -5,6 +5,9 @@ use crate::reviewer;
 use domain::review::{Decision, DoubtfulRow, LabelCheckStatus};
 use leptos::prelude::*;
 
+/// Of a text, which may have millions of characters.
+const SHOWN_CHARS: usize = 20_000;
+
 /// The row that is looked at: its text, what it is labelled, what the classifiers hold for right, and what can be decided.
 #[component]
 pub fn ReviewedRow(queue: Queue, labels: Vec<String>) -> impl IntoView {
@@ -72,7 +75,7 @@ fn Opinions(queue: Queue, row: DoubtfulRow, labels: Vec<String>) -> impl IntoVie
         view! { <p class="review-decided">{format!("{who} decided: {}.", in_words(decision))}</p> }
     });
     view! {
-        <blockquote class="review-text">{row.text.clone()}</blockquote>
+        <blockquote class="review-text">{format::excerpt(&row.text, SHOWN_CHARS)}</blockquote>
         <dl class="opinions">
             {opinion("It is labelled", &row.given, row.p_given)}
             {opinion("The classifiers say", &row.suggested, row.p_suggested)}

@@ -5,6 +5,9 @@ use domain::finding::{FindingGroup, FindingKind};
 use domain::version::NumberedRow;
 use leptos::prelude::*;
 
+/// Of a text, which may have millions of characters.
+pub const SHOWN_CHARS: usize = 4000;
+
 /// Each of the finding's groups is one text on several rows.
 pub fn is_one_text(kind: FindingKind) -> bool {
     matches!(kind, FindingKind::Contradictions | FindingKind::ExactDuplicates)
@@ -23,7 +26,12 @@ pub fn GroupView(
         let words = format!("and {}", format::counted(group.more, "more row", "more rows"));
         view! { <p class="small soft">{words}</p> }
     });
-    let body = match (kind, group.repaired.clone()) {
+    let mut group = group;
+    for row in &mut group.rows {
+        row.text = format::excerpt(&row.text, SHOWN_CHARS);
+    }
+    let repaired = group.repaired.map(|text| format::excerpt(&text, SHOWN_CHARS));
+    let body = match (kind, repaired) {
         (kind, _) if is_one_text(kind) => one_text(&group.rows, &labels),
         (_, Some(repaired)) => rewritten(&group.rows, repaired, &labels),
         (FindingKind::NearDuplicates | FindingKind::Leakage, _) => alike(&group.rows, &labels),

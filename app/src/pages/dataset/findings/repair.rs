@@ -1,5 +1,6 @@
 use super::super::open::{Examined, OpenDataset};
 use super::super::words;
+use super::group::SHOWN_CHARS;
 use crate::api::findings::{apply_repair, preview_repair};
 use crate::components::{BeforeAndAfterText, Button, ButtonKind, ErrorNotice, Field, LabelChart, LabelName};
 use crate::error::ApiError;
@@ -195,6 +196,7 @@ fn Preview(
 
 fn repaired_row(row: RepairedRow, labels: &[String]) -> AnyView {
     let RepairedRow { before, after } = row;
+    let text_before = format::excerpt(&before.text, SHOWN_CHARS);
     let name = |label: &str| {
         let index = labels.iter().position(|known| known == label);
         view! { <LabelName index name=label.to_owned() /> }.into_any()
@@ -203,7 +205,7 @@ fn repaired_row(row: RepairedRow, labels: &[String]) -> AnyView {
     let Some((text, label)) = after else {
         return view! {
             <p class="group-text">
-                <del>{before.text.clone()}</del>
+                <del>{text_before}</del>
             </p>
             <p class="group-place small">
                 {name(&before.label)} " " <span class="soft number">{format!("{line}, goes")}</span>
@@ -212,8 +214,11 @@ fn repaired_row(row: RepairedRow, labels: &[String]) -> AnyView {
         .into_any();
     };
     let text = match text == before.text {
-        true => view! { <p class="group-text">{text}</p> }.into_any(),
-        false => view! { <BeforeAndAfterText before=before.text.clone() after=text /> }.into_any(),
+        true => view! { <p class="group-text">{text_before}</p> }.into_any(),
+        false => {
+            let after = format::excerpt(&text, SHOWN_CHARS);
+            view! { <BeforeAndAfterText before=text_before after /> }.into_any()
+        }
     };
     let change = (label != before.label).then(|| {
         view! {

@@ -1,10 +1,10 @@
 use super::super::open::OpenDataset;
 use crate::api::versions::{edit_row, query_rows};
-use crate::components::{Button, ButtonKind, LabelName, Notice, Tone};
+use crate::components::{Button, ButtonKind, ErrorNotice};
 use crate::error::ApiError;
 use crate::format;
 use domain::error::ErrorKind;
-use domain::version::{DatasetVersion, NumberedRow, RowChange, RowEdit, RowQuery};
+use domain::version::{NumberedRow, RowChange, RowEdit, RowId, RowQuery};
 use leptos::prelude::*;
 use leptos::{ev, html};
 
@@ -25,7 +25,9 @@ pub fn RowEditor(
     let seen = RwSignal::new((row.text.clone(), row.label.clone()));
     let text = RwSignal::new(row.text.clone());
     let label = RwSignal::new(row.label.clone());
-    let conflict = RwSignal::new(None::<Conflict>);
+    let refused = RwSignal::new(None::<ApiError>);
+    // Somebody else was faster; what they have made of the row is known now.
+    let is_warned = RwSignal::new(false);
     let save = Action::new(move |change: &RowChange| {
         let (seen_text, seen_label) = seen.get_untracked();
         let edit = RowEdit { row: id, seen_text, seen_label, change: change.clone(), by: dataset.by() };
@@ -36,15 +38,15 @@ pub fn RowEditor(
                     dataset.take_in(Ok(version));
                 }
                 Err(error) => {
-                    let now = if error.kind() == ErrorKind::Conflict {
-                        row_now(dataset, id, place, question.get_untracked()).await
-                    } else {
-                        None
-                    };
-                    if let Some((_, row)) = &now {
-                        seen.try_set((row.text.clone(), row.label.clone()));
+                    let is_conflict = error.kind() == ErrorKind::Conflict;
+                    refused.try_set(Some(error));
+                    if !is_conflict {
+                        return;
                     }
-                    conflict.try_set(Some(Conflict { error, now }));
+                    if let Some(row) = row_now(dataset, id, place, question.get_untracked()).await {
+                        seen.try_set((row.text, row.label));
+                        is_warned.try_set(true);
+                    }
                 }
             }
         }
@@ -72,21 +74,20 @@ pub fn RowEditor(
             _ => {}
         }
     };
-    let field = NodeRef::<html::Textarea>::new();
+    let (form, field) = (NodeRef::<html::Form>::new(), NodeRef::<html::Textarea>::new());
     Effect::new(move |_| {
-        if let Some(field) = field.get() {
-            request_animation_frame(move || {
-                // They fail only where the element is gone.
-                let _ = field.focus();
-                field.scroll_into_view_with_bool(false);
-            });
-        }
+        let (Some(form), Some(field)) = (form.get(), field.get()) else { return };
+        request_animation_frame(move || {
+            // It fails only where the element is gone.
+            let _ = field.focus();
+            form.scroll_into_view_with_scroll_into_view_options(&nearest());
+        });
     });
     let options = labels.iter().map(|name| view! { <option value=name.clone()>{name.clone()}</option> }).collect_view();
-    let names = labels.clone();
     view! {
         <form
             class="row-editor"
+            node_ref=form
             aria-label=format!("Edit: {title}")
             on:keydown=on_key
             on:submit=move |event| {
@@ -118,13 +119,10 @@ pub fn RowEditor(
                     </select>
                 </label>
             </div>
-            {move || {
-                let conflict = conflict.get()?;
-                Some(view! { <ConflictNotice conflict labels=names.clone() /> })
-            }}
+            {move || refused.get().map(|error| view! { <ErrorNotice error /> })}
             <div class="row">
                 <Button type_="submit" kind=ButtonKind::Primary pending=save.pending()>
-                    {move || if conflict.read().as_ref().is_some_and(|conflict| conflict.now.is_some()) { "Save mine" } else { "Save" }}
+                    {move || if is_warned.get() { "Save mine all the same" } else { "Save" }}
                 </Button>
                 <Button on:click=move |_| on_close.run(())>"Cancel"</Button>
                 <span class="row-editor-drop">
@@ -145,48 +143,20 @@ pub fn RowEditor(
     .into_any()
 }
 
-/// An edit that the server has refused.
-#[derive(Clone)]
-struct Conflict {
-    error: ApiError,
-    /// The row as somebody else has left it, and the version that did.
-    now: Option<(Option<DatasetVersion>, NumberedRow)>,
-}
-
-#[component]
-fn ConflictNotice(conflict: Conflict, labels: Vec<String>) -> impl IntoView {
-    let Conflict { error, now } = conflict;
-    let now = now.map(|(version, row)| {
-        let index = labels.iter().position(|label| *label == row.label);
-        let who = version.map(|version| format!(" since version {} by {}", version.number, version.by));
-        view! {
-            <p class="row-editor-now">
-                "It now reads" {who} ": “" {row.text.clone()} "”, " <LabelName index name=row.label.clone() />
-            </p>
-        }
-    });
-    view! {
-        <Notice tone=Tone::Warning title=error.title()>
-            <p>{error.message()}</p>
-            {now}
-        </Notice>
-    }
-    .into_any()
-}
-
-/// The row in the newest version, where it is still among those shown.
-async fn row_now(
-    dataset: OpenDataset,
-    id: u32,
-    place: u64,
-    question: RowQuery,
-) -> Option<(Option<DatasetVersion>, NumberedRow)> {
-    let asked = RowQuery { version: None, first: place.saturating_sub(1), count: 3, ..question };
-    let slice = query_rows(dataset.id, asked).await.ok()?;
-    let row = slice.rows.into_iter().find(|row| row.id == id)?;
-    let versions = crate::api::versions::list_versions(dataset.id).await.unwrap_or_default();
+/// The row as somebody else has left it, where it is still among those shown.
+async fn row_now(dataset: OpenDataset, id: RowId, place: u64, question: RowQuery) -> Option<NumberedRow> {
     dataset.versions.look();
-    Some((versions.into_iter().find(|version| version.number == slice.version), row))
+    // Others may have dropped a row above it.
+    let asked = RowQuery { version: None, first: place.saturating_sub(5), count: 11, ..question };
+    let slice = query_rows(dataset.id, asked).await.ok()?;
+    slice.rows.into_iter().find(|row| row.id == id)
+}
+
+/// Scrolls no further than needed.
+fn nearest() -> leptos::web_sys::ScrollIntoViewOptions {
+    let options = leptos::web_sys::ScrollIntoViewOptions::new();
+    options.set_block(leptos::web_sys::ScrollLogicalPosition::Nearest);
+    options
 }
 
 /// Enter on a button presses that button.

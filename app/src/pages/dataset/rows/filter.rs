@@ -50,6 +50,13 @@ pub fn RowFilter(
         ask.try_with_value(|ask| ask());
     };
     let pause = StoredValue::new_local(None::<TimeoutHandle>);
+    // A link may ask for something else. What is typed differs from what is asked for by its last blank only.
+    Effect::new(move |_| {
+        let asked = asked.read().search.clone();
+        if let Some(search) = search.get().filter(|search| search.value().trim() != asked) {
+            search.set_value(&asked);
+        }
+    });
     let stop_waiting = move || {
         if let Some(Some(timer)) = pause.try_update_value(Option::take) {
             timer.clear();

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Rows that are drawn above and below those in sight.
 const AROUND: u64 = 8;
+/// Of a text; a row has room for two lines of it.
+const SHOWN_CHARS: usize = 600;
 /// Before rows that came into sight are fetched: who drags the scroll bar passes thousands.
 const FETCH_AFTER: Duration = Duration::from_millis(60);
 /// Without scrolling, until the scroll bar is put where it belongs.
@@ -375,7 +377,8 @@ fn GridRow(grid: Grid, place: u64, labels: Memo<Vec<String>>, question: Memo<Row
 fn Cells(grid: Grid, place: u64, row: NumberedRow, labels: Vec<String>, search: String) -> impl IntoView {
     let index = labels.iter().position(|label| *label == row.label);
     let words: Vec<&str> = search.split_whitespace().collect();
-    let text = occurrences(&row.text, &words);
+    let shown = format::excerpt(&row.text, SHOWN_CHARS);
+    let text = occurrences(&shown, &words);
     let part = row.part.map(|part| view! { <span class="small soft">{part.name()}</span> });
     let names: Vec<&str> = row.findings.iter().map(|kind| words::finding_name(*kind)).collect();
     let changed = row.is_changed.then_some("changed");
@@ -386,7 +389,7 @@ fn Cells(grid: Grid, place: u64, row: NumberedRow, labels: Vec<String>, search: 
         <span role="gridcell" class="grid-line soft number">
             {format::count(row.line)}
         </span>
-        <span role="gridcell" class="grid-text" title=row.text.clone()>
+        <span role="gridcell" class="grid-text" title=shown>
             <MarkedText stretches=text />
         </span>
         <span role="gridcell" class="grid-label">

@@ -34,13 +34,14 @@ struct Window {
 }
 
 impl RowStore {
-    pub fn new(dataset: DatasetId, question: Memo<RowQuery>, first: &RowSlice) -> Self {
+    /// Begins with what came with the page, or with why nothing came.
+    pub fn new(dataset: DatasetId, question: Memo<RowQuery>, first: &RowSlice, trouble: Option<ApiError>) -> Self {
         let store = Self {
             dataset,
             question,
             windows: RwSignal::new(BTreeMap::new()),
             matching: RwSignal::new(first.matching),
-            trouble: RwSignal::new(None),
+            trouble: RwSignal::new(trouble),
             round: RwSignal::new(0),
             under_way: StoredValue::new(BTreeSet::new()),
         };
@@ -78,13 +79,12 @@ impl RowStore {
         for number in windows {
             let is_there =
                 self.windows.with_untracked(|known| known.get(&number).is_some_and(|known| known.round == round));
-            let is_new = self.under_way.try_update_value(|under_way| under_way.insert(number));
-            if is_there || is_new != Some(true) {
+            if is_there || self.under_way.try_update_value(|under_way| under_way.insert(number)) != Some(true) {
                 continue;
             }
-            let query = RowQuery { first: number * WINDOW, count: WINDOW, ..question.clone() };
+            let question = question.clone();
             spawn_local(async move {
-                let answer = query_rows(self.dataset, query).await;
+                let answer = whole_window(self.dataset, question, number).await;
                 self.take_in(round, number, answer);
             });
         }
@@ -119,5 +119,23 @@ impl RowStore {
                 windows.remove(&far);
             }
         });
+    }
+}
+
+/// All rows of a window: where texts are very long, an answer ends early.
+async fn whole_window(dataset: DatasetId, question: RowQuery, number: u64) -> Result<RowSlice, ApiError> {
+    let first = number * WINDOW;
+    let mut slice = query_rows(dataset, RowQuery { first, count: WINDOW, ..question.clone() }).await?;
+    loop {
+        let (have, all) = (slice.rows.len() as u64, slice.matching.saturating_sub(first).min(WINDOW));
+        if have >= all {
+            return Ok(slice);
+        }
+        let rest = RowQuery { first: first + have, count: all - have, ..question.clone() };
+        let more = query_rows(dataset, rest).await?;
+        if more.rows.is_empty() {
+            return Ok(slice);
+        }
+        slice.rows.extend(more.rows);
     }
 }
