@@ -11,6 +11,7 @@ pub mod exports;
 pub mod feed;
 mod files;
 pub mod hub;
+pub mod label_checks;
 pub mod models;
 pub mod runs;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use error::ServiceError;
 pub use exports::Exports;
 pub use feed::{Feed, Watch};
 pub use hub::Hub;
+pub use label_checks::LabelChecks;
 pub use models::Models;
 pub use runs::Runs;
 
@@ -35,6 +37,7 @@ use crate::models::ModelsParts;
 use crate::runs::RunsParts;
 use crate::worker::StopSignal;
 use domain::error::UserError;
+use domain::reading::ImportRequest;
 use engine::Device;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -73,6 +76,7 @@ pub struct Service {
     pub classifiers: Classifiers,
     pub models: Models,
     pub exports: Exports,
+    pub label_checks: LabelChecks,
     life: Arc<Life>,
 }
 
@@ -131,7 +135,7 @@ impl Service {
             clock,
         };
         let runs = Runs::new(parts);
-        datasets.sweep().await?;
+        datasets.recover().await?;
         runs.recover().await?;
         models.recover().await?;
         let parts = ExportsParts { db: db.clone(), files, runs: runs.clone(), models: models.clone(), clock };
@@ -164,7 +168,8 @@ impl Service {
             lock: Mutex::new(Some(lock)),
         };
         let classifiers = Classifiers::start(runs.clone(), models.clone())?;
-        Ok(Self { datasets, runs, feed, classifiers, models, exports, life: Arc::new(life) })
+        let label_checks = LabelChecks::new(life.db.clone(), datasets.clone(), runs.clone(), clock);
+        Ok(Self { datasets, runs, feed, classifiers, models, exports, label_checks, life: Arc::new(life) })
     }
 
     /// Stops: the running run writes a checkpoint and goes back into the queue, watchers are let go, the database is
@@ -230,7 +235,21 @@ async fn import_sample(datasets: &Datasets, path: &Path) -> Result<()> {
         upload.write(&bytes[..read]).await?;
     }
     let preview = upload.finish().await?;
-    datasets.import(&preview.upload, SAMPLE_NAME, preview.proposal).await?;
+    let options = domain::reading::ReadOptions {
+        format: domain::reading::FileFormat::Delimited,
+        encoding: preview.encoding,
+        delimiter: preview.proposal.delimiter,
+        quote: Some('"'),
+        has_header: true,
+        member: None,
+        sheet: None,
+        text: domain::reading::TextSource::Column(preview.proposal.text_column),
+        label_column: preview.proposal.label_column,
+        split_column: None,
+        label_names: Default::default(),
+    };
+    let request = ImportRequest { name: SAMPLE_NAME.to_string(), options, into: None, by: "Ayar".to_string() };
+    datasets.import(&preview.upload, request).await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use domain::dataset::{LabelCount, Row};
 use domain::split::Part;
 use domain::version::{RowChange, RowId};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What the versions so far have made of rows, by id. Rows that are as their file had them are not here.
 pub type Changes = BTreeMap<RowId, RowChange>;
@@ -24,8 +24,9 @@ pub struct Snapshot {
     /// Every label of the segments and of the changes that rows of this version have.
     labels: Vec<String>,
     /// Segment and place of a label there, to its place in `labels`.
-    label_places: Vec<Vec<u16>>,
-    label_by_name: HashMap<String, u16>,
+    label_places: Vec<Vec<u32>>,
+    label_by_name: HashMap<String, u32>,
+    twins: OnceLock<Vec<u32>>,
 }
 
 impl Snapshot {
@@ -49,18 +50,18 @@ impl Snapshot {
             labels: Vec::new(),
             label_places: Vec::new(),
             label_by_name: HashMap::new(),
+            twins: OnceLock::new(),
         };
         snapshot.name_labels();
         snapshot
     }
 
     fn name_labels(&mut self) {
-        let mut add = |name: &str| -> u16 {
+        let mut add = |name: &str| -> u32 {
             if let Some(place) = self.label_by_name.get(name) {
                 return *place;
             }
-            // An import takes a few hundred labels at the most, and so do edits.
-            let place = u16::try_from(self.labels.len()).unwrap_or(u16::MAX);
+            let place = self.labels.len() as u32;
             self.labels.push(name.to_string());
             self.label_by_name.insert(name.to_string(), place);
             place
@@ -86,6 +87,11 @@ impl Snapshot {
     /// Rows that the dataset has ever had; every id is below it.
     pub fn ids_given(&self) -> usize {
         self.segments.iter().map(|segment| segment.len()).sum()
+    }
+
+    /// Rows of its files that could not be used.
+    pub fn rejected(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.rejected()).sum()
     }
 
     pub fn segments(&self) -> &[Arc<Segment>] {
@@ -130,6 +136,12 @@ impl Snapshot {
 
     pub fn label_name(&self, place: usize) -> &str {
         self.labels.get(self.label(place)).map_or("", String::as_str)
+    }
+
+    /// A group number per place; exact and near duplicates share one. Worked out when it is first asked for, which takes
+    /// seconds for a million rows.
+    pub fn twins(&self) -> &[u32] {
+        self.twins.get_or_init(|| twins(self))
     }
 
     /// Line of its file.
@@ -206,6 +218,13 @@ impl Snapshot {
     }
 }
 
+/// Exact duplicates, until the doctor knows the near ones.
+fn twins(snapshot: &Snapshot) -> Vec<u32> {
+    let mut groups: HashMap<u64, u32> = HashMap::new();
+    let key = |place| super::dealing::text_key(snapshot.text(place));
+    (0..snapshot.len()).map(|place| *groups.entry(key(place)).or_insert(place as u32)).collect()
+}
+
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -223,7 +242,7 @@ pub mod tests {
             let row = Row { line: place as u64 + 2, text: text.to_string(), label: label.to_string() };
             writer.write(&row, None).unwrap();
         }
-        writer.finish("rows.csv").unwrap();
+        writer.finish("rows.csv", 0).unwrap();
         // The map outlives the files' names.
         Arc::new(Segment::open(folder.path()).unwrap())
     }
