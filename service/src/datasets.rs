@@ -4,37 +4,36 @@ mod changes;
 mod conversion;
 mod csv_export;
 pub(crate) mod dealing;
+mod doctor_for_now;
 mod edits;
 mod examinations;
 mod examined;
+mod findings;
 mod folding;
 pub(crate) mod frozen;
 mod import;
 mod merge;
 mod opened;
-mod read;
 mod rows;
 mod segment;
 pub(crate) mod snapshot;
-mod sniff;
-mod source_for_now;
-mod table;
 mod upload;
 mod versions;
 
+pub use crate::source::read_table;
 pub use csv_export::CsvExport;
 pub use rows::MAX_ROWS_AT_ONCE;
 pub use segment::{Segment, SegmentWriter};
 pub use snapshot::{Changes, Snapshot};
-pub use table::read_table;
-pub use upload::Upload;
+pub use upload::{Upload, UploadAppend};
 
 use crate::Clock;
 use crate::db::{Database, json_column};
 use crate::error::{Result, ServiceError};
-use crate::files::{self, Files, UploadId};
-use domain::dataset::{DatasetId, DatasetSummary, RejectedRow, UploadPreview};
+use crate::files::{self, Files};
+use domain::dataset::{DatasetId, DatasetSummary, RejectedRow};
 use domain::error::UserError;
+use examinations::Examinations;
 use import::Imports;
 use opened::OpenedVersions;
 use rows::{Searches, to_index};
@@ -42,10 +41,11 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedMutexGuard;
+use upload::Uploads;
 use versions::verdict_from;
 
 /// Rows that could not be used on one page.
@@ -62,6 +62,7 @@ const SUMMARY_WITHOUT_VERSION: &str = "SELECT d.*, NULL AS verdict FROM datasets
 pub struct Datasets {
     db: Database,
     files: Files,
+    uploads: Uploads,
     clock: Clock,
     shared: Arc<Shared>,
 }
@@ -71,13 +72,14 @@ struct Shared {
     opened: OpenedVersions,
     searches: Searches,
     imports: Imports,
+    examinations: Examinations,
     /// Who changes a dataset waits for who is at it already.
     turns: Mutex<HashMap<DatasetId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Datasets {
     pub(crate) fn new(db: Database, files: Files, clock: Clock) -> Self {
-        Self { db, files, clock, shared: Arc::default() }
+        Self { db, uploads: Uploads::new(files.clone()), files, clock, shared: Arc::default() }
     }
 
     /// Clears away what earlier processes left half done, and brings datasets of earlier programs up to date.
@@ -89,17 +91,6 @@ impl Datasets {
         })
         .await?;
         self.convert_old().await
-    }
-
-    /// Starts taking in a file. `file_name` is for people only.
-    pub async fn begin_upload(&self, file_name: &str) -> Result<Upload> {
-        Upload::begin(&self.files, file_name).await
-    }
-
-    /// What an upload holds, read with the delimiter given or with the likeliest one.
-    pub async fn preview(&self, upload: &str, delimiter: Option<char>) -> Result<UploadPreview> {
-        let (files, id) = (self.files.clone(), UploadId::parse(upload)?);
-        blocking(move || upload::preview(&files, &id, delimiter)).await
     }
 
     /// All datasets, the newest first.
@@ -170,29 +161,32 @@ async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + S
 
 /// Removes what is not whole from the datasets' folders. What is whole and not needed is replaced when its number comes.
 fn sweep(datasets: &Path) -> Result<()> {
-    let entries = |folder: &Path| -> Result<Vec<std::path::PathBuf>> {
-        let read = std::fs::read_dir(folder).map_err(|error| ServiceError::io(folder, error))?;
-        Ok(read.flatten().map(|entry| entry.path()).collect())
-    };
-    let is_aside = |path: &Path| path.to_string_lossy().ends_with(files::ASIDE);
-    for dataset in entries(datasets)? {
+    for dataset in folders_in(datasets)? {
         if is_aside(&dataset) {
             files::remove_folder(&dataset)?;
             continue;
         }
-        if !dataset.is_dir() {
-            continue;
-        }
-        for folder in [dataset.clone(), dataset.join(files::EXAMINATIONS)] {
-            if !folder.is_dir() {
-                continue;
-            }
-            for path in entries(&folder)?.into_iter().filter(|path| is_aside(path)) {
-                files::remove_folder(&path)?;
+        for within in folders_in(&dataset)?.into_iter().chain(folders_in(&dataset.join(files::EXAMINATIONS))?) {
+            if is_aside(&within) {
+                files::remove_folder(&within)?;
             }
         }
     }
     Ok(())
+}
+
+/// None in a folder that is not there.
+fn folders_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(ServiceError::io(folder, error)),
+    };
+    Ok(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
+}
+
+fn is_aside(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(files::ASIDE)
 }
 
 fn json_lines(path: &Path) -> Result<std::io::Lines<BufReader<File>>> {

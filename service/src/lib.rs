@@ -14,12 +14,13 @@ pub mod hub;
 pub mod label_checks;
 pub mod models;
 pub mod runs;
+pub mod source;
 #[cfg(test)]
 mod test_support;
 mod worker;
 
 pub use classifiers::Classifiers;
-pub use datasets::{Datasets, Upload};
+pub use datasets::{Datasets, Upload, UploadAppend};
 pub use error::ServiceError;
 pub use exports::Exports;
 pub use feed::{Feed, Watch};
@@ -38,6 +39,7 @@ use crate::runs::RunsParts;
 use crate::worker::StopSignal;
 use domain::error::UserError;
 use domain::reading::ImportRequest;
+use domain::version::NOBODY;
 use engine::Device;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -84,11 +86,12 @@ pub struct Service {
 struct Life {
     db: Database,
     feed: Feed,
+    datasets: Datasets,
     runs: Runs,
     stop: StopSignal,
     models: Models,
     exports: Exports,
-    /// The worker, and those that download and export.
+    /// The worker, and those that download, export and examine.
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps other processes out of the data folder.
     lock: Mutex<Option<File>>,
@@ -156,10 +159,12 @@ impl Service {
             worker::start(runs.clone(), models.clone(), stop.clone())?,
             models.start_downloads(stop.clone())?,
             exports.start_writer(stop.clone())?,
+            datasets.start_examiner(models.clone(), stop.clone())?,
         ];
         let life = Life {
             db,
             feed: feed.clone(),
+            datasets: datasets.clone(),
             runs: runs.clone(),
             stop,
             models: models.clone(),
@@ -196,6 +201,7 @@ impl Life {
         self.runs.queued.notify_one();
         self.models.wake();
         self.exports.wake();
+        self.datasets.wake();
     }
 }
 
@@ -235,20 +241,8 @@ async fn import_sample(datasets: &Datasets, path: &Path) -> Result<()> {
         upload.write(&bytes[..read]).await?;
     }
     let preview = upload.finish().await?;
-    let options = domain::reading::ReadOptions {
-        format: domain::reading::FileFormat::Delimited,
-        encoding: preview.encoding,
-        delimiter: preview.proposal.delimiter,
-        quote: Some('"'),
-        has_header: true,
-        member: None,
-        sheet: None,
-        text: domain::reading::TextSource::Column(preview.proposal.text_column),
-        label_column: preview.proposal.label_column,
-        split_column: None,
-        label_names: Default::default(),
-    };
-    let request = ImportRequest { name: SAMPLE_NAME.to_string(), options, into: None, by: "Ayar".to_string() };
+    let request =
+        ImportRequest { name: SAMPLE_NAME.to_string(), options: preview.options, into: None, by: NOBODY.to_string() };
     datasets.import(&preview.upload, request).await?;
     Ok(())
 }

@@ -73,7 +73,8 @@ pub async fn get_review(check: LabelCheckId, first: u64, count: u64) -> Result<R
 /// Tells the others who looks at that row.
 #[server]
 pub async fn hold_row(check: LabelCheckId, row: RowId, by: String) -> Result<(), ApiError> {
-    Ok(expect_context::<service::Service>().label_checks.hold(check, row, &by).await?)
+    expect_context::<service::Service>().label_checks.hold(check, row, &by).await?;
+    Ok(())
 }
 
 /// Refused, with who it was, where somebody else has decided.
@@ -85,6 +86,12 @@ pub async fn decide_row(
     by: String,
 ) -> Result<DoubtfulRow, ApiError> {
     Ok(expect_context::<service::Service>().label_checks.decide(check, row, decision, &by).await?)
+}
+
+/// Takes one's own decision back; the row is open again.
+#[server]
+pub async fn withdraw_decision(check: LabelCheckId, row: RowId, by: String) -> Result<DoubtfulRow, ApiError> {
+    Ok(expect_context::<service::Service>().label_checks.withdraw(check, row, &by).await?)
 }
 
 /// Makes a version of all decisions so far.

@@ -6,12 +6,13 @@
 use super::merge::merge;
 use super::segment::{Segment, SegmentWriter};
 use super::snapshot::{Changes, Snapshot};
-use super::source_for_now::{self as source, SourceRow};
+use super::upload::{self, UploadNote};
 use super::versions::{Draft, Made, describe, insert_version};
-use super::{Datasets, blocking, to_the_end, upload};
+use super::{Datasets, blocking, to_the_end};
 use crate::db::to_json;
 use crate::error::{Result, ServiceError};
 use crate::files::{self, UploadId};
+use crate::source::{self, SourceRow};
 use domain::dataset::{DatasetId, DatasetSummary, MAX_LABELS, check_labels};
 use domain::error::UserError;
 use domain::reading::{ImportInto, ImportProgress, ImportRequest, ReadOptions, TextSource};
@@ -32,6 +33,16 @@ const HOPELESS_LABELS: usize = 10 * MAX_LABELS;
 pub(super) const KEPT_REJECTED: u64 = 100_000;
 /// Rows after which the progress is told anew.
 const TELL_EVERY: u64 = 1000;
+
+/// A file that is to be read.
+#[derive(Clone, Copy)]
+struct Confirmed<'a> {
+    upload: &'a UploadId,
+    note: &'a UploadNote,
+    /// The upload's folder.
+    source: &'a Path,
+    options: &'a ReadOptions,
+}
 
 /// What the reading of a file came to.
 struct Incoming {
@@ -150,9 +161,10 @@ impl Datasets {
         request: ImportRequest,
     ) -> Result<(DatasetSummary, DatasetVersion)> {
         let ImportRequest { name, options, by, .. } = request;
-        let note = upload::read_note(source)?;
+        let note = upload::read_whole_note(source)?;
         let segment = self.files.dataset_aside(id).join(files::SEGMENTS).join("0");
-        let incoming = self.read_file(upload, source, &options, &segment)?;
+        let confirmed = Confirmed { upload, note: &note, source, options: &options };
+        let incoming = self.read_file(&confirmed, &segment)?;
         let at_ms = (self.clock)();
         let rejected = incoming.rejected;
         let snapshot = Snapshot::new(vec![Arc::new(incoming.segment)], Changes::new());
@@ -226,8 +238,10 @@ impl Datasets {
         let (datasets, taken_by) = (self.clone(), upload.clone());
         let (source, whole) = (source.to_path_buf(), aside.join("whole"));
         let (note, incoming) = blocking(move || {
-            let note = upload::read_note(&source)?;
-            Ok((note, datasets.read_file(&taken_by, &source, &request.options, &whole)?))
+            let note = upload::read_whole_note(&source)?;
+            let confirmed = Confirmed { upload: &taken_by, note: &note, source: &source, options: &request.options };
+            let incoming = datasets.read_file(&confirmed, &whole)?;
+            Ok((note, incoming))
         })
         .await?;
 
@@ -269,14 +283,14 @@ impl Datasets {
     }
 
     /// Reads a file row by row into `folder`, which this makes: a segment of the good rows, and the bad ones beside it.
-    fn read_file(&self, upload: &UploadId, source: &Path, options: &ReadOptions, folder: &Path) -> Result<Incoming> {
+    fn read_file(&self, confirmed: &Confirmed, folder: &Path) -> Result<Incoming> {
+        let Confirmed { upload, note, source, options } = *confirmed;
         let started = Instant::now();
         let mut writer = SegmentWriter::create(folder)?;
         let rejected_file = folder.join(files::REJECTED);
         let create = File::create(&rejected_file).map_err(|error| ServiceError::io(&rejected_file, error))?;
         let mut bad = BufWriter::new(create);
         let mut rejected = 0;
-        let note = upload::read_note(source)?;
         let file = upload::source(source);
         let columns = source::columns(&file, options)?;
         source::read(&file, options, &mut |row, share| {

@@ -177,6 +177,10 @@ impl Segment {
         self.count
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
