@@ -3,9 +3,11 @@
 pub mod classify;
 pub mod datasets;
 pub mod exports;
+pub mod import_form;
 pub mod models;
 #[cfg(feature = "ssr")]
 mod plain_form;
 pub mod run_form;
 pub mod runs;
 pub mod source;
+pub mod uploads;

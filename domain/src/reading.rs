@@ -19,6 +19,46 @@ pub enum FileFormat {
     Excel,
 }
 
+impl FileFormat {
+    pub const ALL: [Self; 5] = [Self::Delimited, Self::JsonLines, Self::Json, Self::Parquet, Self::Excel];
+
+    /// The word in addresses, forms and arguments.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delimited => "delimited",
+            Self::JsonLines => "json_lines",
+            Self::Json => "json",
+            Self::Parquet => "parquet",
+            Self::Excel => "excel",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.as_str() == word)
+    }
+
+    /// As people call it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Delimited => "CSV or the like",
+            Self::JsonLines => "JSON Lines",
+            Self::Json => "JSON",
+            Self::Parquet => "Parquet",
+            Self::Excel => "Excel",
+        }
+    }
+
+    /// The file is text, so that it has an encoding.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Delimited | Self::JsonLines | Self::Json)
+    }
+
+    /// The first row may name the columns, or not.
+    pub fn may_lack_header(self) -> bool {
+        matches!(self, Self::Delimited | Self::Excel)
+    }
+}
+
 /// What a file is wrapped in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,6 +67,17 @@ pub enum Compression {
     Zstd,
     /// An archive; one of its files is read.
     Zip,
+}
+
+impl Compression {
+    /// As people call it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Zip => "zip",
+        }
+    }
 }
 
 /// Where a row's text comes from.
@@ -182,4 +233,71 @@ pub struct HubDatasetFile {
     /// Path in the repository.
     pub path: String,
     pub bytes: u64,
+}
+
+impl HubDatasetFile {
+    /// The configuration and the split that the path stands for: `("", "train")` for
+    /// `data/train-00000-of-00002.parquet`, `("sst2", "test")` for `sst2/test-00000-of-00001.parquet`, and the same for
+    /// `sst2/test/0000.parquet`, which is how the Hub names the files that it has converted itself.
+    pub fn place(&self) -> (&str, &str) {
+        let (folder, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        let stem = name.split('.').next().unwrap_or(name);
+        let (config, split) = match stem.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => folder.rsplit_once('/').unwrap_or(("", folder)),
+            false => (folder, shard_of(stem).unwrap_or(stem)),
+        };
+        (if config == "data" { "" } else { config }, split)
+    }
+}
+
+/// `train` of `train-00000-of-00002`.
+fn shard_of(stem: &str) -> Option<&str> {
+    let (rest, shards) = stem.rsplit_once("-of-")?;
+    let (split, shard) = rest.rsplit_once('-')?;
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number(shards) && is_number(shard)).then_some(split)
+}
+
+/// Files of a Hub dataset on their way to the server, and then the upload that they become.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HubFetch {
+    pub id: String,
+    pub files: Vec<crate::hub::FileProgress>,
+    pub state: HubFetchState,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum HubFetchState {
+    Fetching,
+    /// All there; several files are written one after the other into one.
+    Joining,
+    /// The name of the upload.
+    Done {
+        upload: String,
+    },
+    Failed {
+        reason: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_on_the_hub_tells_configuration_and_split() {
+        for (path, place) in [
+            ("data/train-00000-of-00002.parquet", ("", "train")),
+            ("sst2/test-00000-of-00001.parquet", ("sst2", "test")),
+            ("plain_text/unsupervised/0003.parquet", ("plain_text", "unsupervised")),
+            ("default/partial-train/0000.parquet", ("default", "partial-train")),
+            ("train.parquet", ("", "train")),
+            ("a/b/dev.csv.gz", ("a/b", "dev")),
+            ("0000.parquet", ("", "")),
+            ("data/one-of-many.parquet", ("", "one-of-many")),
+        ] {
+            assert_eq!(HubDatasetFile { path: path.to_string(), bytes: 1 }.place(), place, "{path}");
+        }
+    }
 }
