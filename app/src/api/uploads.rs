@@ -4,7 +4,8 @@
 use super::import_form::ImportForm;
 use crate::error::ApiError;
 use domain::dataset::DatasetId;
-use domain::reading::{HubDataset, HubFetch, ImportProgress, ReadWish, UploadPreview};
+use domain::hub_dataset::{HubDataset, HubFetch};
+use domain::reading::{ImportProgress, ReadWish, UploadPreview};
 use leptos::prelude::*;
 use leptos::server_fn::codec::{Json, MultipartData, MultipartFormData};
 

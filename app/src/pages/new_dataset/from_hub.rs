@@ -4,7 +4,7 @@ use crate::components::{Button, ButtonKind, ButtonLink, Card, ErrorNotice, Field
 use crate::format;
 use crate::polled::poll;
 use domain::hub::{FileProgress, FileState};
-use domain::reading::{HubDataset, HubDatasetFile, HubFetch, HubFetchState};
+use domain::hub_dataset::{HubDataset, HubDatasetFile, HubFetch, HubFetchState};
 use leptos::prelude::*;
 use leptos_router::hooks::{use_navigate, use_query_map};
 
@@ -47,17 +47,15 @@ pub fn FromHub() -> impl IntoView {
 /// What the dataset consists of, to choose from.
 #[component]
 pub fn HubDatasetFiles(address: String) -> impl IntoView {
-    let asked = address.clone();
-    let dataset = Resource::new_blocking(move || asked.clone(), look_at_hub_dataset);
+    let dataset = Resource::new_blocking(move || address.clone(), look_at_hub_dataset);
     view! {
         <div class="stack-loose new-dataset">
             <FromHub />
             <Suspense fallback=|| view! { <Loading what="the dataset's files" /> }>
                 {move || {
-                    let address = address.clone();
                     Suspend::new(async move {
                         match dataset.await {
-                            Ok(dataset) => view! { <ChooseFiles dataset address /> }.into_any(),
+                            Ok(dataset) => view! { <ChooseFiles dataset /> }.into_any(),
                             Err(error) => {
                                 view! {
                                     <ErrorNotice error>
@@ -76,7 +74,7 @@ pub fn HubDatasetFiles(address: String) -> impl IntoView {
 }
 
 #[component]
-fn ChooseFiles(dataset: HubDataset, address: String) -> impl IntoView {
+fn ChooseFiles(dataset: HubDataset) -> impl IntoView {
     let fetch = ServerAction::<FetchHubDataset>::new();
     // The first configuration is the one that the dataset's page shows first.
     let first_config = dataset.files.first().map(|file| file.place().0.to_string()).unwrap_or_default();
@@ -100,7 +98,7 @@ fn ChooseFiles(dataset: HubDataset, address: String) -> impl IntoView {
     view! {
         <Card title=dataset.id.clone() note=note>
             <ActionForm action=fetch attr:class="stack">
-                <input type="hidden" name="address" value=address />
+                <input type="hidden" name="address" value=format!("{}@{}", dataset.id, dataset.revision) />
                 <input type="hidden" name="commit" value=dataset.commit.clone() />
                 <fieldset class="merges">
                     <legend class="field-label">"Files"</legend>

@@ -85,14 +85,15 @@ pub fn Labels(draft: Draft) -> impl IntoView {
 
 /// Labels with the names that the file gives them; those that are numbers without one as well.
 fn names_to_give(preview: &UploadPreview) -> Vec<(String, String)> {
-    let given = &preview.options.label_names;
-    let needs_names = |label: &&LabelCount| preview.labels_are_integers || given.contains_key(&label.label);
+    // A name that only takes away blanks is none that a person wants to see.
+    let given = |label: &str| preview.options.label_names.get(label).filter(|name| *name != label.trim()).cloned();
     let mut names: Vec<(String, String)> = preview
         .labels
         .iter()
-        .filter(needs_names)
+        .map(|count| (count.label.clone(), given(&count.label)))
+        .filter(|(_, name)| preview.labels_are_integers || name.is_some())
         .take(MOST_NAMED)
-        .map(|count| (count.label.clone(), given.get(&count.label).cloned().unwrap_or_default()))
+        .map(|(label, name)| (label, name.unwrap_or_default()))
         .collect();
     names.sort_by_key(|(label, _)| (label.parse::<i64>().ok(), label.clone()));
     names
