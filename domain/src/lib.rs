@@ -5,7 +5,9 @@
 //! and a confusion matrix is counted the same way on both sides.
 
 pub mod catalogue;
+pub mod class_weights;
 pub mod cleanliness;
+pub mod confident;
 pub mod dataset;
 pub mod error;
 pub mod export;

@@ -2,11 +2,13 @@
 //! that those events add up to, drawn alike on the server and in the browser.
 
 use crate::catalogue::{AdapterSource, ModelId};
+use crate::cleanliness::{Cleanliness, TestRowFlags};
 use crate::dataset::DatasetId;
 use crate::metrics::{ConfusionMatrix, Evaluation};
 use crate::prediction::Prediction;
 use crate::spec::TrainSpec;
 use crate::split::Split;
+use crate::version::{RowId, VersionNumber};
 use serde::{Deserialize, Serialize};
 
 pub type RunId = i64;
@@ -209,12 +211,16 @@ pub struct RunSummary {
     pub status: RunStatus,
     pub dataset_id: DatasetId,
     pub dataset_name: String,
+    /// The version that the run pins: its rows are those of this version, whatever becomes of the dataset.
+    pub dataset_version: VersionNumber,
     pub base_model: String,
     pub labels: Vec<String>,
     /// Test accuracy and macro-F1, once known.
     pub accuracy_before: Option<f64>,
     pub accuracy_after: Option<f64>,
     pub macro_f1_after: Option<f64>,
+    /// What the test rows are worth; `None` for runs from before this was looked at.
+    pub cleanliness: Option<Cleanliness>,
     /// Why it failed, for people.
     pub failure: Option<String>,
     pub created_at_ms: i64,
@@ -246,6 +252,9 @@ pub struct RunDetail {
 pub struct NewRun {
     pub name: String,
     pub dataset_id: DatasetId,
+    /// `None`: the newest when the run is started. Runs stored before there were versions have none: the first.
+    #[serde(default)]
+    pub dataset_version: Option<VersionNumber>,
     pub split: Split,
     pub spec: TrainSpec,
     /// The base that is fine-tuned. Runs stored before there was a choice have none: the server's own.
@@ -259,11 +268,16 @@ pub struct NewRun {
 /// A test row with the answers of the base and of the adapter, as far as they are known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TestRow {
+    /// Its number in the dataset that it comes from. Runs from before rows had numbers have none.
+    #[serde(default)]
+    pub row: Option<RowId>,
     pub text: String,
     /// Index of the true label in the run's labels.
     pub truth: usize,
     pub before: Option<Prediction>,
     pub after: Option<Prediction>,
+    #[serde(default)]
+    pub flags: TestRowFlags,
 }
 
 /// One line of the log.

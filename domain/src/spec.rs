@@ -3,6 +3,7 @@
 //! [`KNOBS`] is the one list. The form in the browser, the command line and the check all read it, so a knob can
 //! not exist in one of them and not in the others.
 
+use crate::class_weights::ClassWeights;
 use crate::error::UserError;
 use crate::template::PromptTemplate;
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,12 @@ pub struct TrainSpec {
     pub max_grad_norm: f64,
     pub max_length: u64,
     pub completion_only_loss: bool,
+    /// The weight of every row in the loss, by its label.
+    pub class_weights: ClassWeights,
+    /// An epoch draws every label equally often: rows of rare labels come several times, and of frequent ones not all.
+    pub balanced_sampling: bool,
+    /// Training rows of one label that are used at the most; 0: all.
+    pub max_rows_per_label: u64,
     pub per_device_eval_batch_size: u64,
     /// Optimiser steps between two looks at the validation rows; 0: once at the end of every epoch.
     pub eval_steps: u64,
@@ -127,6 +134,9 @@ impl Default for TrainSpec {
             max_grad_norm: 0.3,
             max_length: 512,
             completion_only_loss: false,
+            class_weights: ClassWeights::None,
+            balanced_sampling: false,
+            max_rows_per_label: 0,
             per_device_eval_batch_size: 32,
             eval_steps: 0,
             early_stopping_patience: 0,
@@ -160,6 +170,8 @@ pub enum KnobKind {
     Switch,
     /// A comma-separated list of target modules.
     Modules,
+    /// `none`, `balanced`, or a list such as `spam=2,ham=0.5`.
+    ClassWeights,
     /// The prompt template.
     Template,
 }
@@ -270,6 +282,27 @@ pub const KNOBS: &[Knob] = &[
         integer(16, 131_072),
         "Longer texts are cut at their end; the instruction and the label are always kept.",
     ),
+    knob(
+        "class_weights",
+        "Class weights",
+        More,
+        KnobKind::ClassWeights,
+        "How much a row counts in the loss: none, balanced (the rarer its label, the more), or a weight per label.",
+    ),
+    knob(
+        "balanced_sampling",
+        "Balanced sampling",
+        More,
+        KnobKind::Switch,
+        "On: an epoch shows every label equally often, repeating rows of rare labels and leaving out some of frequent ones.",
+    ),
+    knob(
+        "max_rows_per_label",
+        "Most training rows per label",
+        More,
+        integer(0, 1_000_000_000),
+        "More rows of one label are left out of training; 0: all are used. Validation and test stay as they are.",
+    ),
     knob("per_device_eval_batch_size", "Scoring batch size", More, integer(1, 1024), "Rows scored together."),
     knob("eval_steps", "Validate every (steps)", More, integer(0, 1_000_000), "0: at the end of every epoch."),
     knob(
@@ -350,6 +383,9 @@ impl TrainSpec {
             "max_grad_norm" => self.max_grad_norm.to_string(),
             "max_length" => self.max_length.to_string(),
             "completion_only_loss" => self.completion_only_loss.to_string(),
+            "class_weights" => self.class_weights.to_string(),
+            "balanced_sampling" => self.balanced_sampling.to_string(),
+            "max_rows_per_label" => self.max_rows_per_label.to_string(),
             "per_device_eval_batch_size" => self.per_device_eval_batch_size.to_string(),
             "eval_steps" => self.eval_steps.to_string(),
             "early_stopping_patience" => self.early_stopping_patience.to_string(),
@@ -373,6 +409,8 @@ impl TrainSpec {
             ("prompt_template", Value::Template(template)) => self.prompt_template = template,
             ("target_modules", Value::Modules(modules)) => self.target_modules = modules,
             ("completion_only_loss", Value::Switch(on)) => self.completion_only_loss = on,
+            ("class_weights", Value::ClassWeights(weights)) => self.class_weights = weights,
+            ("balanced_sampling", Value::Switch(on)) => self.balanced_sampling = on,
             ("use_chat_template", Value::Switch(on)) => self.use_chat_template = on,
             ("quantization", Value::Choice(index)) => {
                 self.quantization = [Quantization::Nf4, Quantization::Nf4DoubleQuant, Quantization::AsStored][index];
@@ -395,6 +433,7 @@ impl TrainSpec {
             "per_device_train_batch_size" => &mut self.per_device_train_batch_size,
             "gradient_accumulation_steps" => &mut self.gradient_accumulation_steps,
             "max_length" => &mut self.max_length,
+            "max_rows_per_label" => &mut self.max_rows_per_label,
             "per_device_eval_batch_size" => &mut self.per_device_eval_batch_size,
             "eval_steps" => &mut self.eval_steps,
             "early_stopping_patience" => &mut self.early_stopping_patience,
@@ -442,6 +481,7 @@ enum Value {
     Choice(usize),
     Switch(bool),
     Modules(Vec<TargetModule>),
+    ClassWeights(ClassWeights),
     Template(PromptTemplate),
 }
 
@@ -484,6 +524,9 @@ impl Knob {
                 }
             },
             KnobKind::Modules => read_modules(title, name, given).map(Value::Modules),
+            KnobKind::ClassWeights => ClassWeights::parse(given)
+                .map(Value::ClassWeights)
+                .map_err(|error| UserError::invalid(format!("{title} ({name}): {}", error.message))),
             // Not trimmed: white space in a template is the person's own.
             KnobKind::Template => PromptTemplate::parse(words).map(Value::Template),
         }
@@ -559,6 +602,8 @@ mod tests {
             ("target_modules", "q_proj,lm_head"),
             ("target_modules", ""),
             ("completion_only_loss", "maybe"),
+            ("class_weights", "a=0"),
+            ("max_rows_per_label", "-1"),
         ] {
             let error = spec.set(name, words).unwrap_err();
             assert!(error.message.contains(name), "{error}");
