@@ -171,7 +171,9 @@ mod tests {
             let address = HubDatasetAddress::parse(text).unwrap();
             assert_eq!((address.repo.as_str(), address.revision.as_str()), (repo, revision), "{text}");
         }
-        for hostile in ["", "a/b/c", "../x", "o/n@../x", "https://hub.example/o/n", "o/n@", "o/%2e%2e", &"x".repeat(3000)] {
+        for hostile in
+            ["", "a/b/c", "../x", "o/n@../x", "https://hub.example/o/n", "o/n@", "o/%2e%2e", &"x".repeat(3000)]
+        {
             assert!(HubDatasetAddress::parse(hostile).is_err(), "{hostile}");
         }
         assert_eq!(HubDatasetAddress::parse("o/n@v1").unwrap().to_string(), "o/n@v1");

@@ -101,7 +101,9 @@ impl ReadingArguments {
         }
         // Names mean something only once the columns are known.
         let columns = preview?.columns;
-        let find = |argument, column: &Option<String>| column.as_ref().map(|name| place_of(argument, name, &columns)).transpose();
+        let find = |argument, column: &Option<String>| {
+            column.as_ref().map(|name| place_of(argument, name, &columns)).transpose()
+        };
         if let Some(column) = find("--text-column", &self.text_column)? {
             wish.text = Some(TextSource::Column(column));
         }
@@ -114,7 +116,8 @@ impl ReadingArguments {
 
 /// The column of that name, or of that number where none has it as its name.
 fn place_of(argument: &str, name: &str, columns: &[String]) -> Result<usize, Usage> {
-    let by_number = || name.parse::<usize>().ok().filter(|number| (1..=columns.len()).contains(number)).map(|number| number - 1);
+    let by_number =
+        || name.parse::<usize>().ok().filter(|number| (1..=columns.len()).contains(number)).map(|number| number - 1);
     columns.iter().position(|column| column == name).or_else(by_number).ok_or_else(|| {
         let shown: Vec<&str> = columns.iter().take(20).map(String::as_str).collect();
         Usage(format!("{argument}: there is no column \"{name}\"; the file has {}.", shown.join(", ")))

@@ -27,7 +27,8 @@ pub async fn export(
     let version = version.unwrap_or(dataset.version);
     let path = service.datasets.export(id, version).await?;
     let served = ServeFile::new(&path).try_call(request).await;
-    let mut response = served.map_err(|error| HttpError::from(service::ServiceError::io(&path, error)))?.into_response();
+    let mut response =
+        served.map_err(|error| HttpError::from(service::ServiceError::io(&path, error)))?.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
     headers.insert(CONTENT_DISPOSITION, disposition(&dataset.name, version));

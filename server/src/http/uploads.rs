@@ -40,7 +40,10 @@ pub async fn announce(
     Ok((StatusCode::CREATED, Json(status)).into_response())
 }
 
-pub async fn status(Path(upload): Path<String>, State(service): State<Service>) -> Result<Json<UploadStatus>, HttpError> {
+pub async fn status(
+    Path(upload): Path<String>,
+    State(service): State<Service>,
+) -> Result<Json<UploadStatus>, HttpError> {
     Ok(Json(service.datasets.upload_status(&upload).await?))
 }
 

@@ -121,8 +121,7 @@ impl Hub {
                 // Nobody listens any more where the caller has stopped it, and then all ends soon.
                 let _ = events.send(Event::Plan(plan));
                 let place = place_of(&wanted.address.repo);
-                let transfer =
-                    Transfer { client, cache: &cache, root: &root, repo: &place, commit: &wanted.commit };
+                let transfer = Transfer { client, cache: &cache, root: &root, repo: &place, commit: &wanted.commit };
                 fetch_all(&transfer, &files, events)?;
                 for file in &files {
                     cache.link(&wanted.commit, file)?;
@@ -208,7 +207,9 @@ fn check(wanted: &DatasetFiles) -> Result<(), HubError> {
 fn chosen(listing: &Listing, wanted: &DatasetFiles) -> Result<Vec<RemoteFile>, HubError> {
     let find = |path: &String| match listing.files.iter().find(|file| file.name == *path) {
         Some(file) => Ok(file.clone()),
-        None => Err(HubError::NotFound(format!("{path} is not in {} any more. Look at the dataset again.", wanted.address))),
+        None => {
+            Err(HubError::NotFound(format!("{path} is not in {} any more. Look at the dataset again.", wanted.address)))
+        }
     };
     wanted.paths.iter().map(find).collect()
 }

@@ -68,8 +68,13 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
 
 fn report(preview: &UploadPreview, examination: &Examination) -> String {
     let mut report = String::new();
-    let labels: Vec<String> =
-        examination.charts.labels.iter().take(12).map(|label| format!("{} {}", label.label, count(label.rows))).collect();
+    let labels: Vec<String> = examination
+        .charts
+        .labels
+        .iter()
+        .take(12)
+        .map(|label| format!("{} {}", label.label, count(label.rows)))
+        .collect();
     let _ = writeln!(report, "{}: {}", preview.file_name, reading_in_words(preview));
     let _ = writeln!(
         report,
@@ -144,6 +149,8 @@ mod tests {
     fn long_words_for_people_are_broken_between_words() {
         let mut report = String::new();
         wrapped(&mut report, "  ", &"four ".repeat(40));
-        assert!(report.lines().count() == 3 && report.lines().all(|line| line.len() <= WIDTH && line.starts_with("  four")));
+        assert!(
+            report.lines().count() == 3 && report.lines().all(|line| line.len() <= WIDTH && line.starts_with("  four"))
+        );
     }
 }

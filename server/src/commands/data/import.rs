@@ -160,7 +160,9 @@ async fn send(service: &Service, path: &Path, progress: &mut Progress) -> anyhow
 
 fn label_name(words: &str) -> Result<(String, String), String> {
     match words.split_once('=') {
-        Some((label, name)) if !label.is_empty() && !name.trim().is_empty() => Ok((label.to_string(), name.trim().to_string())),
+        Some((label, name)) if !label.is_empty() && !name.trim().is_empty() => {
+            Ok((label.to_string(), name.trim().to_string()))
+        }
         _ => Err("write LABEL=NAME, such as pos=positive".to_string()),
     }
 }
