@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub type DatasetId = i64;
 
 /// Largest upload, in bytes.
-pub const MAX_UPLOAD_BYTES: u64 = 200 * 1024 * 1024;
+pub const MAX_UPLOAD_BYTES: u64 = 8 << 30;
 /// Most labels a classifier can have here; a column with more is no label column.
 pub const MAX_LABELS: usize = 200;
 /// Longest label, in characters.

@@ -1,32 +1,27 @@
 //! Datasets: files taken in, checked row by row, and kept as they were understood.
 
-mod read;
 mod segment;
 mod snapshot;
-mod sniff;
-mod table;
 mod upload;
 
-pub use table::read_table;
-pub use upload::Upload;
+pub use crate::source::read_table;
+pub use upload::{Upload, UploadAppend};
 
 use crate::Clock;
 use crate::db::{Database, json_column, to_json};
 use crate::error::{Result, ServiceError};
 use crate::files::{self, Files, UploadId};
-use domain::dataset::{
-    DatasetId, DatasetSummary, LabelCount, MAX_LABELS, ReadOptions, RejectedRow, Row, RowPage, UploadPreview,
-    check_labels,
-};
+use crate::source;
+use domain::dataset::{DatasetId, DatasetSummary, LabelCount, MAX_LABELS, RejectedRow, Row, RowPage, check_labels};
 use domain::error::UserError;
-use encoding_rs::Encoding;
+use domain::reading::{ReadOptions, TextSource};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
-use table::{Columns, Table};
+use upload::Uploads;
 
 /// Rows on one page.
 pub const PAGE_SIZE: u64 = 50;
@@ -40,6 +35,7 @@ const HOPELESS_LABELS: usize = 10 * MAX_LABELS;
 pub struct Datasets {
     db: Database,
     files: Files,
+    uploads: Uploads,
     clock: Clock,
 }
 
@@ -53,24 +49,13 @@ struct Imported {
 
 impl Datasets {
     pub(crate) fn new(db: Database, files: Files, clock: Clock) -> Self {
-        Self { db, files, clock }
+        Self { db, uploads: Uploads::new(files.clone()), files, clock }
     }
 
     /// Clears away what earlier processes left half done.
     pub(crate) async fn sweep(&self) -> Result<()> {
         let files = self.files.clone();
         blocking(move || upload::sweep(&files)).await
-    }
-
-    /// Starts taking in a file. `file_name` is for people only.
-    pub async fn begin_upload(&self, file_name: &str) -> Result<Upload> {
-        Upload::begin(&self.files, file_name).await
-    }
-
-    /// What an upload holds, read with the delimiter given or with the likeliest one.
-    pub async fn preview(&self, upload: &str, delimiter: Option<char>) -> Result<UploadPreview> {
-        let (files, id) = (self.files.clone(), UploadId::parse(upload)?);
-        blocking(move || upload::preview(&files, &id, delimiter)).await
     }
 
     /// Makes a dataset of an upload. Bad rows are kept aside with their reasons.
@@ -80,7 +65,6 @@ impl Datasets {
     /// learn. In the last two cases the upload stays, so that other columns can be chosen.
     pub async fn import(&self, upload: &str, name: &str, options: ReadOptions) -> Result<DatasetSummary> {
         let id = UploadId::parse(upload)?;
-        upload::check_delimiter(options.delimiter)?;
         if let Some(earlier) = self.find_by_upload(&id).await? {
             return Err(UserError::conflict(format!(
                 "This file has been imported already, as dataset \"{}\".",
@@ -134,7 +118,7 @@ impl Datasets {
         let reading = options.clone();
         let (note, imported) = blocking(move || {
             let note = upload::read_note(&source)?;
-            let imported = write_rows(&upload::source(&source), note.encoding(), &reading, &aside);
+            let imported = write_rows(&upload::source(&source), &reading, &aside);
             let placed = imported.and_then(|imported| {
                 std::fs::rename(&aside, &place).map_err(|error| ServiceError::io(&place, error))?;
                 files::sync_folder_of(&place)?;
@@ -150,8 +134,11 @@ impl Datasets {
             id,
             name: dataset_name(name, &note.file_name),
             file_name: note.file_name,
-            text_column: imported.columns[options.text_column].clone(),
-            label_column: imported.columns[options.label_column].clone(),
+            text_column: match &options.text {
+                TextSource::Column(column) => imported.columns.get(*column).cloned().unwrap_or_default(),
+                TextSource::Template(template) => template.clone(),
+            },
+            label_column: imported.columns.get(options.label_column).cloned().unwrap_or_default(),
             rows: imported.rows,
             rejected: imported.rejected,
             labels: imported.labels,
@@ -296,10 +283,8 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
 }
 
 /// Reads the file row by row into `aside`, a folder that this makes: the good rows, the bad ones, all on the disk.
-fn write_rows(source: &Path, encoding: &'static Encoding, options: &ReadOptions, aside: &Path) -> Result<Imported> {
-    let table = Table { path: source, encoding, delimiter: options.delimiter };
-    let columns = table.header()?;
-    check_columns(&columns, options)?;
+fn write_rows(source: &Path, options: &ReadOptions, aside: &Path) -> Result<Imported> {
+    let columns = source::columns(source, options)?;
 
     std::fs::create_dir(aside).map_err(|error| ServiceError::io(aside, error))?;
     let (rows_file, rejected_file) = (aside.join(files::ROWS), aside.join(files::REJECTED));
@@ -307,10 +292,9 @@ fn write_rows(source: &Path, encoding: &'static Encoding, options: &ReadOptions,
     let (mut good, mut bad) = (create(&rows_file)?, create(&rejected_file)?);
     let (mut rows, mut rejected) = (0, 0);
     let mut labels: BTreeMap<String, u64> = BTreeMap::new();
-    let chosen = Columns { text: options.text_column, label: Some(options.label_column) };
-    table.for_each_row(chosen, |row| {
+    source::read(source, options, &mut |row, _| {
         match row {
-            Ok(row) => {
+            Ok(source::SourceRow { row, .. }) => {
                 files::write_json_line(&mut good, &row).map_err(|error| ServiceError::io(&rows_file, error))?;
                 rows += 1;
                 *labels.entry(row.label).or_default() += 1;
@@ -337,26 +321,6 @@ fn sort_labels(counts: BTreeMap<String, u64>) -> Vec<LabelCount> {
     let mut labels: Vec<LabelCount> = counts.into_iter().map(|(label, rows)| LabelCount { label, rows }).collect();
     labels.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.label.cmp(&b.label)));
     labels
-}
-
-fn check_columns(columns: &[String], options: &ReadOptions) -> Result<()> {
-    let width = columns.len();
-    if options.text_column >= width || options.label_column >= width {
-        return Err(UserError::invalid(format!(
-            "Read with this delimiter, the file has {width} column{}. Choose the text and the label among them, or \
-             another delimiter.",
-            if width == 1 { "" } else { "s" }
-        ))
-        .into());
-    }
-    if options.text_column == options.label_column {
-        return Err(UserError::invalid(format!(
-            "Column \"{}\" is chosen for both the text and the label. Choose two different columns.",
-            columns[options.text_column]
-        ))
-        .into());
-    }
-    Ok(())
 }
 
 /// The name given, or the file's without its ending.

@@ -13,12 +13,13 @@ mod files;
 pub mod hub;
 pub mod models;
 pub mod runs;
+pub mod source;
 #[cfg(test)]
 mod test_support;
 mod worker;
 
 pub use classifiers::Classifiers;
-pub use datasets::{Datasets, Upload};
+pub use datasets::{Datasets, Upload, UploadAppend};
 pub use error::ServiceError;
 pub use exports::Exports;
 pub use feed::{Feed, Watch};
@@ -230,7 +231,7 @@ async fn import_sample(datasets: &Datasets, path: &Path) -> Result<()> {
         upload.write(&bytes[..read]).await?;
     }
     let preview = upload.finish().await?;
-    datasets.import(&preview.upload, SAMPLE_NAME, preview.proposal).await?;
+    datasets.import(&preview.upload, SAMPLE_NAME, preview.options).await?;
     Ok(())
 }
 

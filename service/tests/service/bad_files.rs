@@ -2,6 +2,7 @@
 
 use crate::support::{Place, import, options, told, upload};
 use domain::error::ErrorKind;
+use domain::reading::ReadWish;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_table_is_refused_in_words_and_leaves_nothing() {
@@ -10,15 +11,15 @@ async fn what_is_no_table_is_refused_in_words_and_leaves_nothing() {
     for (name, bytes, words) in [
         ("empty.csv", &b""[..], "empty"),
         ("blank.csv", b"\n\n \n", "empty"),
-        ("book.xlsx", b"PK\x03\x04\x14\0\x06\0[Content_Types].xml", "Excel"),
+        ("book.xlsx", b"PK\x03\x04\x14\0\x06\0[Content_Types].xml", "zip archive"),
         ("image.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "PNG"),
         ("rows.parquet", b"PAR1\x15\x04\x15", "Parquet"),
-        ("rows.json", b"[{\"text\": \"a\", \"label\": \"b\"}]", "JSON"),
-        ("zeros.csv", b"\0\0\0\0\0\0\0\0", "UTF-16"),
+        ("rows.csv.gz", b"\x1f\x8b\x08\0\0", "gzip file cannot be unpacked"),
+        ("zeros.csv", b"\0\0\0\0\0\0\0\0", "binary"),
         ("program.csv", b"\x7fELF\x02\x01\x01\0", "program"),
         ("one_column.csv", b"text\nfirst\nsecond\n", "one column"),
         ("header.csv", b"text,label\n", "no rows"),
-        ("quote.csv", b"\"text,label\na,b\nc,d\n", "quote"),
+        ("wide.csv", "x,".repeat(1_000_000).as_bytes(), "line 1, the row has more than 2000 fields"),
     ] {
         let error = told(upload(&service, name, bytes).await.unwrap_err());
         assert_eq!(error.kind, ErrorKind::Invalid, "{name}: {error}");
@@ -47,7 +48,7 @@ async fn labels_that_cannot_be_learnt_are_refused_and_the_upload_stays() {
         assert_eq!(error.kind, ErrorKind::Invalid, "{name}: {error}");
         assert!(error.message.contains(words), "{name}: {error}");
         // Another column works, without another upload.
-        service.datasets.preview(&preview.upload, None).await.unwrap();
+        service.datasets.preview(&preview.upload, &ReadWish::default()).await.unwrap();
         let dataset = service.datasets.import(&preview.upload, "x", options(0, 2)).await.unwrap();
         assert_eq!(dataset.labels.len(), 2, "{name}");
     }

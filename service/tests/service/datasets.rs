@@ -1,8 +1,9 @@
 //! From a file to a dataset that can be looked through.
 
 use crate::support::{Place, import, options, repository, told, upload};
-use domain::dataset::{LabelCount, MAX_UPLOAD_BYTES};
+use domain::dataset::LabelCount;
 use domain::error::ErrorKind;
+use domain::reading::ReadWish;
 use service::{Service, ServiceConfig};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,13 +25,12 @@ async fn every_bad_row_is_listed_and_the_good_ones_are_kept() {
         10,\xc5\x9eirket b\xc3\xbcy\xc3\xbcyor,positive\n";
     let preview = upload(&service, "../news.csv", file).await.unwrap();
     assert_eq!(preview.file_name, "news.csv");
-    assert_eq!(preview.encoding, "UTF-8");
     assert_eq!(preview.columns, ["id", "headline", "sentiment"]);
-    assert_eq!(preview.proposal, options(1, 2));
+    assert_eq!(preview.options, options(1, 2));
     assert_eq!(preview.rows.len(), 8);
     assert!(preview.rows.iter().all(|row| row.len() == 3));
 
-    let dataset = service.datasets.import(&preview.upload, "News", preview.proposal).await.unwrap();
+    let dataset = service.datasets.import(&preview.upload, "News", preview.options).await.unwrap();
     let count = |label: &str, rows| LabelCount { label: label.to_string(), rows };
     assert_eq!(dataset.labels, [count("positive", 3), count("negative", 2)]);
     assert_eq!((dataset.rows, dataset.rejected), (5, 5));
@@ -86,7 +86,7 @@ async fn an_upload_becomes_one_dataset_however_often_it_is_confirmed() {
     let preview = upload(&service, "a.csv", b"text,label\na,x\nb,x\nc,y\nd,y\n").await.unwrap();
     let confirm = || {
         let (service, preview) = (service.clone(), preview.clone());
-        tokio::spawn(async move { service.datasets.import(&preview.upload, "A", preview.proposal).await })
+        tokio::spawn(async move { service.datasets.import(&preview.upload, "A", preview.options).await })
     };
     let (first, second) = (confirm(), confirm());
     let outcomes = [first.await.unwrap(), second.await.unwrap(), confirm().await.unwrap()];
@@ -100,41 +100,11 @@ async fn an_upload_becomes_one_dataset_however_often_it_is_confirmed() {
     for hostile in ["../datasets/1", "nothing", "00000000000000000000000000000000"] {
         let error = told(service.datasets.import(hostile, "A", options(0, 1)).await.unwrap_err());
         assert_eq!(error.kind, ErrorKind::NotFound, "{hostile}");
-        assert_eq!(told(service.datasets.preview(hostile, None).await.unwrap_err()).kind, ErrorKind::NotFound);
+        assert_eq!(
+            told(service.datasets.preview(hostile, &ReadWish::default()).await.unwrap_err()).kind,
+            ErrorKind::NotFound
+        );
     }
-    service.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_delimiter_can_be_tried_and_other_encodings_are_read() {
-    let place = Place::new();
-    let service = place.open().await;
-    let preview =
-        upload(&service, "a.tsv", b"headline\tkind\ncaf\xe9, ouvert\tx\nferm\xe9\tx\nb\tz\nc\tz\n").await.unwrap();
-    assert_eq!((preview.encoding.as_str(), preview.proposal.delimiter), ("windows-1252", '\t'));
-    assert_eq!(preview.rows[0], ["café, ouvert", "x"]);
-    let forced = service.datasets.preview(&preview.upload, Some(',')).await.unwrap();
-    assert_eq!(forced.columns, ["headline\tkind"]);
-    assert!(service.datasets.preview(&preview.upload, Some('x')).await.is_err());
-    let dataset = service.datasets.import(&preview.upload, "", preview.proposal).await.unwrap();
-    assert_eq!((dataset.name.as_str(), dataset.rows), ("a", 4));
-    assert_eq!(service.datasets.load(dataset.id).await.unwrap()[0].text, "café, ouvert");
-    service.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_is_too_large_or_given_up_leaves_nothing() {
-    let place = Place::new();
-    let service = place.open().await;
-    let mut upload = service.datasets.begin_upload("large.csv").await.unwrap();
-    let piece = vec![b'x'; 1024 * 1024];
-    for _ in 0..MAX_UPLOAD_BYTES / piece.len() as u64 {
-        upload.write(&piece).await.unwrap();
-    }
-    let error = told(upload.write(b"x").await.unwrap_err());
-    assert!(error.message.contains("200 MB"), "{error}");
-    drop(upload);
-    assert_eq!(std::fs::read_dir(place.path().join("uploads")).unwrap().count(), 0);
     service.shutdown().await;
 }
 
@@ -165,7 +135,7 @@ async fn the_sample_comes_once_and_everything_is_there_after_a_restart() {
 
     let service = Service::open(config).await.unwrap();
     assert_eq!(service.datasets.list().await.unwrap(), datasets);
-    service.datasets.import(&waiting.upload, "", waiting.proposal).await.unwrap();
+    service.datasets.import(&waiting.upload, "", waiting.options).await.unwrap();
     assert_eq!(std::fs::read_dir(uploads).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(place.path().join("datasets")).unwrap().count(), 2);
     service.shutdown().await;

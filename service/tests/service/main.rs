@@ -9,3 +9,4 @@ mod hub;
 mod models;
 mod runs;
 mod support;
+mod uploads;

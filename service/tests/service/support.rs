@@ -1,8 +1,9 @@
 //! A service in a folder of its own, and short ways to do what every test does.
 
 use domain::catalogue::OWN_MODEL;
-use domain::dataset::{DatasetSummary, ReadOptions, UploadPreview};
+use domain::dataset::DatasetSummary;
 use domain::error::UserError;
+use domain::reading::{FileFormat, ReadOptions, TextSource, UploadPreview};
 use domain::run::{NewRun, RunEvent, RunId, RunStatus, StoredEvent};
 use domain::spec::TrainSpec;
 use domain::split::Split;
@@ -69,11 +70,23 @@ pub async fn upload(service: &Service, name: &str, bytes: &[u8]) -> Result<Uploa
 /// Uploads and imports with what the preview proposes.
 pub async fn import(service: &Service, name: &str, text: &str) -> DatasetSummary {
     let preview = upload(service, name, text.as_bytes()).await.unwrap();
-    service.datasets.import(&preview.upload, "", preview.proposal).await.unwrap()
+    service.datasets.import(&preview.upload, "", preview.options).await.unwrap()
 }
 
 pub fn options(text_column: usize, label_column: usize) -> ReadOptions {
-    ReadOptions { delimiter: ',', text_column, label_column }
+    ReadOptions {
+        format: FileFormat::Delimited,
+        encoding: "UTF-8".to_string(),
+        delimiter: ',',
+        quote: Some('"'),
+        has_header: true,
+        member: None,
+        sheet: None,
+        text: TextSource::Column(text_column),
+        label_column,
+        split_column: None,
+        label_names: Default::default(),
+    }
 }
 
 /// Two labels that a small model tells apart in no time.
