@@ -1,6 +1,8 @@
 //! Labelled texts: rows and their numbers, labels, and what a dataset is called.
 
 use crate::error::UserError;
+use crate::finding::Verdict;
+use crate::version::VersionNumber;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -76,6 +78,10 @@ pub struct DatasetSummary {
     pub labels: Vec<LabelCount>,
     /// Milliseconds since 1970, UTC.
     pub created_at_ms: i64,
+    /// The newest version; rows and labels are its own.
+    pub version: VersionNumber,
+    /// What the examination of the newest version came to, once it is done.
+    pub verdict: Option<Verdict>,
 }
 
 /// One page of a dataset's rows.

@@ -68,6 +68,10 @@ pub enum VersionCause {
     Undone {
         version: VersionNumber,
     },
+    /// The rows are again what they were in that version.
+    WentBack {
+        version: VersionNumber,
+    },
 }
 
 /// One version of a dataset.

@@ -6,6 +6,7 @@ use domain::catalogue::ExportId;
 use domain::dataset::DatasetId;
 use domain::error::UserError;
 use domain::run::RunId;
+use domain::version::VersionNumber;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufWriter, Write};
@@ -91,12 +92,19 @@ impl Files {
         self.datasets().join(format!("{id}{ASIDE}"))
     }
 
-    pub fn rows(&self, id: DatasetId) -> PathBuf {
-        self.dataset(id).join(ROWS)
+    /// Where the files that a dataset has taken in lie, numbered from 0.
+    pub fn segment(&self, id: DatasetId, number: usize) -> PathBuf {
+        self.dataset(id).join(SEGMENTS).join(number.to_string())
     }
 
-    pub fn rejected(&self, id: DatasetId) -> PathBuf {
-        self.dataset(id).join(REJECTED)
+    /// What a version has made of the segments' rows; not there where it has changed nothing.
+    pub fn changes(&self, id: DatasetId, version: VersionNumber) -> PathBuf {
+        self.dataset(id).join(VERSIONS).join(format!("{version}{CHANGES}"))
+    }
+
+    /// What the examination of a version has found.
+    pub fn examination(&self, id: DatasetId, version: VersionNumber) -> PathBuf {
+        self.dataset(id).join(EXAMINATIONS).join(version.to_string())
     }
 
     pub fn runs(&self) -> PathBuf {
@@ -122,7 +130,13 @@ impl Files {
     }
 }
 
-pub const ROWS: &str = "rows.jsonl";
+/// Within a dataset's folder.
+pub const SEGMENTS: &str = "segments";
+pub const VERSIONS: &str = "versions";
+pub const EXAMINATIONS: &str = "examinations";
+/// Ending of what a version changes.
+pub const CHANGES: &str = ".changes";
+/// Rows that could not be used, in a segment's folder.
 pub const REJECTED: &str = "rejected.jsonl";
 /// Ending of what is not whole yet.
 pub const ASIDE: &str = ".partial";

@@ -36,6 +36,8 @@ use crate::models::ModelsParts;
 use crate::runs::RunsParts;
 use crate::worker::StopSignal;
 use domain::error::UserError;
+use domain::reading::ImportRequest;
+use domain::version::NOBODY;
 use engine::Device;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -81,11 +83,12 @@ pub struct Service {
 struct Life {
     db: Database,
     feed: Feed,
+    datasets: Datasets,
     runs: Runs,
     stop: StopSignal,
     models: Models,
     exports: Exports,
-    /// The worker, and those that download and export.
+    /// The worker, and those that download, export and examine.
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps other processes out of the data folder.
     lock: Mutex<Option<File>>,
@@ -132,7 +135,7 @@ impl Service {
             clock,
         };
         let runs = Runs::new(parts);
-        datasets.sweep().await?;
+        datasets.recover().await?;
         runs.recover().await?;
         models.recover().await?;
         let parts = ExportsParts { db: db.clone(), files, runs: runs.clone(), models: models.clone(), clock };
@@ -153,10 +156,12 @@ impl Service {
             worker::start(runs.clone(), models.clone(), stop.clone())?,
             models.start_downloads(stop.clone())?,
             exports.start_writer(stop.clone())?,
+            datasets.start_examiner(models.clone(), stop.clone())?,
         ];
         let life = Life {
             db,
             feed: feed.clone(),
+            datasets: datasets.clone(),
             runs: runs.clone(),
             stop,
             models: models.clone(),
@@ -192,6 +197,7 @@ impl Life {
         self.runs.queued.notify_one();
         self.models.wake();
         self.exports.wake();
+        self.datasets.wake();
     }
 }
 
@@ -231,7 +237,9 @@ async fn import_sample(datasets: &Datasets, path: &Path) -> Result<()> {
         upload.write(&bytes[..read]).await?;
     }
     let preview = upload.finish().await?;
-    datasets.import(&preview.upload, SAMPLE_NAME, preview.options).await?;
+    let request =
+        ImportRequest { name: SAMPLE_NAME.to_string(), options: preview.options, into: None, by: NOBODY.to_string() };
+    datasets.import(&preview.upload, request).await?;
     Ok(())
 }
 

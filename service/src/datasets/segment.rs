@@ -7,6 +7,7 @@
 use crate::error::{Result, ServiceError};
 use crate::files;
 use domain::dataset::{LabelCount, Row};
+use domain::error::UserError;
 use domain::split::Part;
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
@@ -21,13 +22,15 @@ const NOTE: &str = "segment.json";
 /// Bytes of a row in `rows`.
 const ROW_BYTES: usize = 24;
 
-/// Most rows of a segment: they are numbered in 32 bits.
-pub const MAX_ROWS: u64 = 1 << 31;
+/// Most rows of a segment: they are numbered in 32 bits, with room for further files.
+const MAX_ROWS: u64 = 1 << 31;
 
 #[derive(Serialize, Deserialize)]
 struct SegmentNote {
     file_name: String,
     rows: u64,
+    /// Rows of the file that could not be used.
+    rejected: u64,
     /// Most frequent first at the time of writing; rows refer to them by their place.
     labels: Vec<String>,
 }
@@ -65,7 +68,16 @@ impl SegmentWriter {
     }
 
     /// Appends a row; `part` is what its file says of it.
+    ///
+    /// # Errors
+    /// More rows than can be numbered, or the disk does not take them.
     pub fn write(&mut self, row: &Row, part: Option<Part>) -> Result<()> {
+        if self.count >= MAX_ROWS {
+            return Err(UserError::invalid(format!(
+                "The file has more than {MAX_ROWS} rows, which is the most of a dataset. Split it."
+            ))
+            .into());
+        }
         let label = match self.label_places.get(&row.label) {
             Some(place) => *place,
             None => {
@@ -96,8 +108,8 @@ impl SegmentWriter {
         &self.labels
     }
 
-    /// Makes sure of it all on the disk.
-    pub fn finish(self, file_name: &str) -> Result<()> {
+    /// Makes sure of it all on the disk. `rejected` rows of the file could not be used.
+    pub fn finish(self, file_name: &str, rejected: u64) -> Result<()> {
         for (mut writer, name) in [(self.texts, TEXTS), (self.rows, ROWS)] {
             let path = self.folder.join(name);
             writer
@@ -106,7 +118,7 @@ impl SegmentWriter {
                 .map_err(|error| ServiceError::io(&path, error))?;
         }
         let labels = self.labels.into_iter().map(|count| count.label).collect();
-        let note = SegmentNote { file_name: file_name.to_string(), rows: self.count, labels };
+        let note = SegmentNote { file_name: file_name.to_string(), rows: self.count, rejected, labels };
         files::write_whole(&self.folder.join(NOTE), |writer| files::write_json_line(writer, &note))
     }
 }
@@ -119,6 +131,7 @@ pub struct Segment {
     count: usize,
     labels: Vec<String>,
     file_name: String,
+    rejected: u64,
 }
 
 impl Segment {
@@ -135,6 +148,7 @@ impl Segment {
             count: usize::try_from(note.rows).unwrap_or(usize::MAX),
             labels: note.labels,
             file_name: note.file_name,
+            rejected: note.rejected,
         };
         segment.check()?;
         Ok(segment)
@@ -163,6 +177,10 @@ impl Segment {
         self.count
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
@@ -170,6 +188,11 @@ impl Segment {
     /// The file that it came from, for people.
     pub fn file_name(&self) -> &str {
         &self.file_name
+    }
+
+    /// Rows of the file that could not be used.
+    pub fn rejected(&self) -> u64 {
+        self.rejected
     }
 
     /// Rows count from 0; one that is not there has an empty text.

@@ -24,8 +24,8 @@ pub struct Snapshot {
     /// Every label of the segments and of the changes that rows of this version have.
     labels: Vec<String>,
     /// Segment and place of a label there, to its place in `labels`.
-    label_places: Vec<Vec<u16>>,
-    label_by_name: HashMap<String, u16>,
+    label_places: Vec<Vec<u32>>,
+    label_by_name: HashMap<String, u32>,
 }
 
 impl Snapshot {
@@ -55,12 +55,11 @@ impl Snapshot {
     }
 
     fn name_labels(&mut self) {
-        let mut add = |name: &str| -> u16 {
+        let mut add = |name: &str| -> u32 {
             if let Some(place) = self.label_by_name.get(name) {
                 return *place;
             }
-            // An import takes a few hundred labels at the most, and so do edits.
-            let place = u16::try_from(self.labels.len()).unwrap_or(u16::MAX);
+            let place = self.labels.len() as u32;
             self.labels.push(name.to_string());
             self.label_by_name.insert(name.to_string(), place);
             place
@@ -86,6 +85,11 @@ impl Snapshot {
     /// Rows that the dataset has ever had; every id is below it.
     pub fn ids_given(&self) -> usize {
         self.segments.iter().map(|segment| segment.len()).sum()
+    }
+
+    /// Rows of its files that could not be used.
+    pub fn rejected(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.rejected()).sum()
     }
 
     pub fn segments(&self) -> &[Arc<Segment>] {
@@ -223,7 +227,7 @@ pub mod tests {
             let row = Row { line: place as u64 + 2, text: text.to_string(), label: label.to_string() };
             writer.write(&row, None).unwrap();
         }
-        writer.finish("rows.csv").unwrap();
+        writer.finish("rows.csv", 0).unwrap();
         // The map outlives the files' names.
         Arc::new(Segment::open(folder.path()).unwrap())
     }

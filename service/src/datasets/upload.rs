@@ -429,12 +429,6 @@ pub fn sweep(files: &Files) -> Result<()> {
         }
     }
     remove_old(files)?;
-    let datasets = files.datasets();
-    for entry in std::fs::read_dir(&datasets).map_err(|error| ServiceError::io(&datasets, error))?.flatten() {
-        if entry.file_name().to_string_lossy().ends_with(files::ASIDE) {
-            files::remove_folder(&entry.path())?;
-        }
-    }
     Ok(())
 }
 

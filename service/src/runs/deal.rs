@@ -41,7 +41,7 @@ impl Dealt {
 pub async fn deal(datasets: &Datasets, new: &NewRun) -> Result<Dealt> {
     new.split.check()?;
     let summary = datasets.get(new.dataset_id).await?;
-    let rows = datasets.load(new.dataset_id).await?;
+    let rows = datasets.load(new.dataset_id, None).await?;
     let own_test = match new.split {
         Split::OwnTest { test_dataset, .. } if test_dataset == new.dataset_id => {
             return Err(UserError::invalid(
@@ -50,7 +50,7 @@ pub async fn deal(datasets: &Datasets, new: &NewRun) -> Result<Dealt> {
             .into());
         }
         Split::OwnTest { test_dataset, .. } => {
-            Some((datasets.get(test_dataset).await?, datasets.load(test_dataset).await?))
+            Some((datasets.get(test_dataset).await?, datasets.load(test_dataset, None).await?))
         }
         _ => None,
     };
@@ -140,6 +140,8 @@ mod tests {
             rejected: 0,
             labels: labels.iter().map(|label| LabelCount { label: label.to_string(), rows: 1 }).collect(),
             created_at_ms: 0,
+            version: 1,
+            verdict: None,
         };
         (summary, rows)
     }

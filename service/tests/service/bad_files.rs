@@ -1,6 +1,6 @@
 //! Files that are no tables, and tables that no classifier can learn from.
 
-use crate::support::{Place, import, options, told, upload};
+use crate::support::{Place, import, options, request, told, upload};
 use domain::error::ErrorKind;
 use domain::reading::ReadWish;
 
@@ -44,12 +44,12 @@ async fn labels_that_cannot_be_learnt_are_refused_and_the_upload_stays() {
         ("no column", "text,label,other\na,x,p\nb,x,p\nc,y,q\nd,y,q\n".to_string(), 7, "has 3 columns"),
     ] {
         let preview = upload(&service, "file.csv", text.as_bytes()).await.unwrap();
-        let error = told(service.datasets.import(&preview.upload, "x", options(0, bad)).await.unwrap_err());
+        let error = told(service.datasets.import(&preview.upload, request("x", options(0, bad))).await.unwrap_err());
         assert_eq!(error.kind, ErrorKind::Invalid, "{name}: {error}");
         assert!(error.message.contains(words), "{name}: {error}");
         // Another column works, without another upload.
         service.datasets.preview(&preview.upload, &ReadWish::default()).await.unwrap();
-        let dataset = service.datasets.import(&preview.upload, "x", options(0, 2)).await.unwrap();
+        let dataset = service.datasets.import(&preview.upload, request("x", options(0, 2))).await.unwrap();
         assert_eq!(dataset.labels.len(), 2, "{name}");
     }
     // Nothing half done stands about.

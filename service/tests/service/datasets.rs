@@ -1,9 +1,11 @@
 //! From a file to a dataset that can be looked through.
 
-use crate::support::{Place, import, options, repository, told, upload};
+use crate::support::{Place, import, options, repository, request, told, upload};
 use domain::dataset::LabelCount;
 use domain::error::ErrorKind;
 use domain::reading::ReadWish;
+use domain::split::Part;
+use domain::version::RowQuery;
 use service::{Service, ServiceConfig};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +32,7 @@ async fn every_bad_row_is_listed_and_the_good_ones_are_kept() {
     assert_eq!(preview.rows.len(), 8);
     assert!(preview.rows.iter().all(|row| row.len() == 3));
 
-    let dataset = service.datasets.import(&preview.upload, "News", preview.options).await.unwrap();
+    let dataset = service.datasets.import(&preview.upload, request("News", preview.options)).await.unwrap();
     let count = |label: &str, rows| LabelCount { label: label.to_string(), rows };
     assert_eq!(dataset.labels, [count("positive", 3), count("negative", 2)]);
     assert_eq!((dataset.rows, dataset.rejected), (5, 5));
@@ -50,7 +52,7 @@ async fn every_bad_row_is_listed_and_the_good_ones_are_kept() {
     );
     assert_eq!(total, 5);
 
-    let rows = service.datasets.load(dataset.id).await.unwrap();
+    let rows = service.datasets.load(dataset.id, None).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 7, 10, 11, 13]);
     assert_eq!(rows[0].text, "Profit rises");
     assert_eq!(rows[1].text, "Quoted, with a comma\nand two lines");
@@ -64,17 +66,40 @@ async fn rows_are_searched_filtered_and_paged() {
     let text: String = (0..120).map(|i| format!("Headline {i} of THE day,{}\n", ["up", "down"][i % 2])).collect();
     let dataset = import(&service, "day.csv", &format!("text,label\n{text}")).await;
 
-    let all = service.datasets.rows(dataset.id, "", None, 2).await.unwrap();
-    assert_eq!((all.rows.len(), all.matching, all.rows[0].text.as_str()), (20, 120, "Headline 100 of THE day"));
-    let up = service.datasets.rows(dataset.id, "", Some("up"), 1).await.unwrap();
+    let ask = |search: &str, label: Option<&str>, first: u64, count: u64| {
+        let query = RowQuery {
+            search: search.to_string(),
+            label: label.map(String::from),
+            first,
+            count,
+            ..RowQuery::default()
+        };
+        let service = service.clone();
+        async move { service.datasets.rows(dataset.id, &query).await.unwrap() }
+    };
+    let all = ask("", None, 100, 50).await;
+    assert_eq!((all.rows.len(), all.matching, all.first, all.version), (20, 120, 100, 1));
+    assert_eq!((all.rows[0].text.as_str(), all.rows[0].id, all.rows[0].line), ("Headline 100 of THE day", 100, 102));
+    let up = ask("", Some("up"), 50, 50).await;
     assert_eq!((up.rows.len(), up.matching), (10, 60));
-    let found = service.datasets.rows(dataset.id, " headline 11", None, 0).await.unwrap();
-    assert_eq!(found.matching, 11);
-    let both = service.datasets.rows(dataset.id, "the DAY", Some("down"), 0).await.unwrap();
+    assert_eq!(ask(" headline 11", None, 0, 50).await.matching, 30, "both words, in any order");
+    assert_eq!(ask("DAY 117", None, 0, 50).await.rows[0].id, 117);
+    let both = ask("the down", None, 0, 50).await;
     assert_eq!((both.rows.len(), both.matching), (50, 60));
-    let none = service.datasets.rows(dataset.id, "nowhere", None, u64::MAX).await.unwrap();
-    assert_eq!((none.rows.len(), none.matching), (0, 0));
-    assert!(service.datasets.rows(dataset.id, "", None, u64::MAX).await.unwrap().rows.is_empty());
+    assert_eq!(ask("the down", None, 59, 50).await.rows[0].id, 119);
+    assert_eq!(ask("", Some("sideways"), 0, 50).await.matching, 0);
+    for search in ["", "nowhere", "day"] {
+        assert!(ask(search, None, u64::MAX, u64::MAX).await.rows.is_empty());
+    }
+    assert_eq!(ask("", None, 0, u64::MAX).await.rows.len(), 120);
+    let parts = "text,label,split\na,x,train\nb,x,test\nc,y,train\nd,y,test\n";
+    let parts = import(&service, "parts.csv", parts).await;
+    let test = RowQuery { part: Some(Part::Test), count: 10, ..RowQuery::default() };
+    let test = service.datasets.rows(parts.id, &test).await.unwrap();
+    assert_eq!(
+        test.rows.iter().map(|row| (row.text.as_str(), row.part)).collect::<Vec<_>>(),
+        [("b", Some(Part::Test)), ("d", Some(Part::Test))]
+    );
     assert_eq!(told(service.datasets.get(99).await.unwrap_err()).kind, ErrorKind::NotFound);
     service.shutdown().await;
 }
@@ -86,7 +111,7 @@ async fn an_upload_becomes_one_dataset_however_often_it_is_confirmed() {
     let preview = upload(&service, "a.csv", b"text,label\na,x\nb,x\nc,y\nd,y\n").await.unwrap();
     let confirm = || {
         let (service, preview) = (service.clone(), preview.clone());
-        tokio::spawn(async move { service.datasets.import(&preview.upload, "A", preview.options).await })
+        tokio::spawn(async move { service.datasets.import(&preview.upload, request("A", preview.options)).await })
     };
     let (first, second) = (confirm(), confirm());
     let outcomes = [first.await.unwrap(), second.await.unwrap(), confirm().await.unwrap()];
@@ -98,7 +123,7 @@ async fn an_upload_becomes_one_dataset_however_often_it_is_confirmed() {
     assert_eq!(service.datasets.list().await.unwrap().len(), 1);
 
     for hostile in ["../datasets/1", "nothing", "00000000000000000000000000000000"] {
-        let error = told(service.datasets.import(hostile, "A", options(0, 1)).await.unwrap_err());
+        let error = told(service.datasets.import(hostile, request("A", options(0, 1))).await.unwrap_err());
         assert_eq!(error.kind, ErrorKind::NotFound, "{hostile}");
         assert_eq!(
             told(service.datasets.preview(hostile, &ReadWish::default()).await.unwrap_err()).kind,
@@ -135,7 +160,7 @@ async fn the_sample_comes_once_and_everything_is_there_after_a_restart() {
 
     let service = Service::open(config).await.unwrap();
     assert_eq!(service.datasets.list().await.unwrap(), datasets);
-    service.datasets.import(&waiting.upload, "", waiting.options).await.unwrap();
+    service.datasets.import(&waiting.upload, request("", waiting.options)).await.unwrap();
     assert_eq!(std::fs::read_dir(uploads).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(place.path().join("datasets")).unwrap().count(), 2);
     service.shutdown().await;

@@ -2,6 +2,7 @@
 //! run, never for time to pass.
 
 mod bad_files;
+mod conversion;
 mod datasets;
 #[path = "../hub/server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the Hub's client use more of it")]
@@ -10,3 +11,4 @@ mod models;
 mod runs;
 mod support;
 mod uploads;
+mod versions;

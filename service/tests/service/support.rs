@@ -3,7 +3,7 @@
 use domain::catalogue::OWN_MODEL;
 use domain::dataset::DatasetSummary;
 use domain::error::UserError;
-use domain::reading::{FileFormat, ReadOptions, TextSource, UploadPreview};
+use domain::reading::{FileFormat, ImportRequest, ReadOptions, TextSource, UploadPreview};
 use domain::run::{NewRun, RunEvent, RunId, RunStatus, StoredEvent};
 use domain::spec::TrainSpec;
 use domain::split::Split;
@@ -70,7 +70,12 @@ pub async fn upload(service: &Service, name: &str, bytes: &[u8]) -> Result<Uploa
 /// Uploads and imports with what the preview proposes.
 pub async fn import(service: &Service, name: &str, text: &str) -> DatasetSummary {
     let preview = upload(service, name, text.as_bytes()).await.unwrap();
-    service.datasets.import(&preview.upload, "", preview.options).await.unwrap()
+    service.datasets.import(&preview.upload, request("", preview.options)).await.unwrap()
+}
+
+/// A new dataset, made by somebody called Test.
+pub fn request(name: &str, options: ReadOptions) -> ImportRequest {
+    ImportRequest { name: name.to_string(), options, into: None, by: "Test".to_string() }
 }
 
 pub fn options(text_column: usize, label_column: usize) -> ReadOptions {

@@ -1,6 +1,6 @@
 //! Files on their way in: in one go or in several, read again as a person wishes.
 
-use crate::support::{Place, told, upload};
+use crate::support::{Place, request, told, upload};
 use domain::dataset::MAX_UPLOAD_BYTES;
 use domain::error::ErrorKind;
 use domain::reading::{Compression, ReadWish};
@@ -32,9 +32,9 @@ async fn another_delimiter_or_encoding_can_be_tried() {
     ] {
         assert_eq!(told(again(wish).await.unwrap_err()).kind, ErrorKind::Invalid);
     }
-    let dataset = service.datasets.import(&preview.upload, "", preview.options).await.unwrap();
+    let dataset = service.datasets.import(&preview.upload, request("", preview.options)).await.unwrap();
     assert_eq!((dataset.name.as_str(), dataset.rows), ("a", 4));
-    assert_eq!(service.datasets.load(dataset.id).await.unwrap()[0].text, "café, ouvert");
+    assert_eq!(service.datasets.load(dataset.id, None).await.unwrap()[0].text, "café, ouvert");
     service.shutdown().await;
 }
 
@@ -68,7 +68,7 @@ async fn a_connection_that_drops_at_four_fifths_loses_nothing() {
     second.write(&TABLE[most..]).await.unwrap();
     assert_eq!(second.finish().await.unwrap().received, TABLE.len() as u64);
     let preview = service.datasets.preview(&id, &ReadWish::default()).await.unwrap();
-    let dataset = service.datasets.import(&id, "", preview.options).await.unwrap();
+    let dataset = service.datasets.import(&id, request("", preview.options)).await.unwrap();
     assert_eq!((dataset.rows, dataset.name.as_str()), (4, "table"));
     service.shutdown().await;
 }
@@ -117,6 +117,6 @@ async fn a_packed_file_is_taken_in_as_it_is() {
     let preview = upload(&service, "table.csv.gz", &packed.finish().unwrap()).await.unwrap();
     assert_eq!(preview.compression, Some(Compression::Gzip));
     assert_eq!(preview.columns, ["text", "label"]);
-    assert_eq!(service.datasets.import(&preview.upload, "", preview.options).await.unwrap().rows, 4);
+    assert_eq!(service.datasets.import(&preview.upload, request("", preview.options)).await.unwrap().rows, 4);
     service.shutdown().await;
 }
