@@ -122,7 +122,7 @@ pub struct StepPoint {
     pub total_steps: u64,
     /// Passes over the training rows, with fraction.
     pub epoch: f64,
-    /// Mean over the tokens that carry loss in this step, in nats.
+    /// Mean over the tokens that carry loss in this step, by their labels' weights, in nats.
     pub loss: f64,
     pub learning_rate: f64,
     /// L2 norm of the LoRA gradient before clipping.

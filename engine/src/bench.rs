@@ -96,7 +96,7 @@ impl BenchRows {
         let train = |row: u64| {
             let mut tokens = tokens(row);
             tokens.extend(&labels[(mix(row) % 3) as usize]);
-            TokenRow { tokens, loss_from: 1 }
+            TokenRow { tokens, loss_from: 1, weight: 1.0 }
         };
         Self {
             train: (0..900).map(train).collect(),
@@ -124,7 +124,7 @@ impl BenchRows {
         labels.sort_unstable();
         labels.dedup();
         Ok(Self {
-            train: train.into_iter().map(|tokens| TokenRow { tokens, loss_from: 1 }).collect(),
+            train: train.into_iter().map(|tokens| TokenRow { tokens, loss_from: 1, weight: 1.0 }).collect(),
             test: rows(test)?.into_iter().map(|tokens| EncodedPrompt { tokens, cut: false }).collect(),
             labels,
         })

@@ -169,7 +169,8 @@ fn token_rows(count: usize, loss_from: usize) -> Vec<TokenRow> {
         let own = 3 + (index * 7) % 30;
         let place = |at: usize| if at < 20 { at } else { at + 1000 * (index + 1) };
         let tokens = (0..20 + own).map(|at| ((noise(5, place(at)) + 1.0) * 51.9) as u32).collect::<Vec<_>>();
-        TokenRow { loss_from: if loss_from == 0 { tokens.len() - 1 } else { loss_from }, tokens }
+        let loss_from = if loss_from == 0 { tokens.len() - 1 } else { loss_from };
+        TokenRow { tokens, loss_from, weight: 1.0 }
     };
     (0..count).map(row).collect()
 }

@@ -41,7 +41,7 @@ fn reference(name: &str) -> (SafetensorsFile, Vec<TokenRow>) {
     let mut rows = Vec::new();
     for length in file.tensor_i64("lengths").unwrap() {
         let (row, after) = rest.split_at(length as usize);
-        rows.push(TokenRow { tokens: row.iter().map(|id| *id as u32).collect(), loss_from: 1 });
+        rows.push(TokenRow { tokens: row.iter().map(|id| *id as u32).collect(), loss_from: 1, weight: 1.0 });
         rest = after;
     }
     (file, rows)
@@ -122,7 +122,7 @@ fn a_checkpoint_in_nf4_is_loaded_as_it_is() {
     let Some(fixtures) = fixtures() else { return };
     let expected = load(&fixtures.join("tiny-llama"), Quantization::Nf4);
     let doubled = load(&fixtures.join("tiny-llama"), Quantization::Nf4DoubleQuant);
-    let rows = [TokenRow { tokens: (0..24).map(|place| place * 19 % 512).collect(), loss_from: 1 }];
+    let rows = [TokenRow { tokens: (0..24).map(|place| place * 19 % 512).collect(), loss_from: 1, weight: 1.0 }];
     for (folder, expected) in [("tiny-llama-nf4", expected), ("tiny-llama-nf4-dq", doubled)] {
         let path = beside("shared/fixtures").unwrap().join(folder);
         let expected = logits(&expected, None, &rows);

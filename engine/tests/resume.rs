@@ -3,6 +3,7 @@
 mod common;
 
 use common::{embedded_base, matrix_values, train_request};
+use domain::class_weights::ClassWeights;
 use domain::run::RunEvent;
 use domain::spec::{Quantization, TrainSpec};
 use engine::BaseModel;
@@ -104,6 +105,54 @@ fn stopped_anywhere_and_resumed_equals_uninterrupted() {
     same_answers(&finished(outcome), &expected);
     assert_eq!(numbers(&all), numbers(&events));
     assert_eq!(adapter(&base, parts.path()), adapter(&base, whole.path()));
+}
+
+/// The draws of balanced sampling go on through the epochs; they follow from the epoch, not from what ran before.
+#[test]
+fn balanced_sampling_and_class_weights_resume_as_well() {
+    let base = base();
+    let spec = TrainSpec { balanced_sampling: true, class_weights: ClassWeights::Balanced, ..spec() };
+    let request = |directory: &Path| {
+        let mut request = train_request(directory, spec.clone(), TRAIN_ROWS);
+        // A frequent label and rare ones.
+        request.train.iter_mut().skip(6).for_each(|example| example.label = 0);
+        request
+    };
+    let whole = tempfile::tempdir().unwrap();
+    let (outcome, events) = run(&base, &request(whole.path()), |_| false);
+    let expected = finished(outcome);
+    let told = events.iter().any(|event| {
+        matches!(event, RunEvent::Log { message, .. }
+            if message.contains("drawn equally often") && message.contains("neutral 3.333"))
+    });
+    assert!(told, "{events:?}");
+
+    let parts = tempfile::tempdir().unwrap();
+    let stop_at = |last| move |event: &RunEvent| matches!(event, RunEvent::Step(point) if point.step == last);
+    let (_, mut all) = run(&base, &request(parts.path()), stop_at(7));
+    let (outcome, rest) = run(&base, &request(parts.path()), |_| false);
+    all.extend(rest);
+    same_answers(&finished(outcome), &expected);
+    assert_eq!(numbers(&all), numbers(&events));
+
+    // And both knobs do something.
+    let plain = tempfile::tempdir().unwrap();
+    let plain_request = TrainRequest { spec: self::spec(), ..request(plain.path()) };
+    assert_ne!(numbers(&run(&base, &plain_request, |_| false).1), numbers(&events));
+}
+
+/// A weight of 1 for every label is no weight, to the last bit.
+#[test]
+fn weights_of_one_change_nothing() {
+    let base = base();
+    let numbers_of = |class_weights: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let class_weights = ClassWeights::parse(class_weights).unwrap();
+        let spec = TrainSpec { class_weights, num_train_epochs: 1, completion_only_loss: false, ..spec() };
+        numbers(&run(&base, &train_request(directory.path(), spec, TRAIN_ROWS), |_| false).1)
+    };
+    assert_eq!(numbers_of("positive=1,negative=1"), numbers_of("none"));
+    assert_ne!(numbers_of("positive=3"), numbers_of("none"));
 }
 
 #[test]

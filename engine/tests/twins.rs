@@ -25,7 +25,7 @@ fn rows(shared: usize, lengths: &[usize], completion_only: bool) -> Vec<TokenRow
             let mut tokens: Vec<u32> = (0..shared).map(token).collect();
             tokens.extend((0..own).map(|place| token(1000 * (row + 1) + place)));
             let loss_from = if completion_only { tokens.len() - 2 } else { 1 };
-            TokenRow { tokens, loss_from }
+            TokenRow { tokens, loss_from, weight: 1.0 }
         })
         .collect()
 }
@@ -76,6 +76,62 @@ fn hand_written_backward_equals_autograd() {
             }
         }
         assert_eq!(compared, llama.config.num_hidden_layers * modules.len() * 2);
+    }
+}
+
+/// Rows of different weights, through the engine's packing and one row at a time, against autograd.
+#[test]
+fn the_backward_of_a_weighted_loss_equals_autograd() {
+    let llama = random_llama(Quantization::AsStored);
+    let lora = random_lora(&llama.config, 4, 8.0, &TargetModule::ALL);
+    for completion_only in [true, false] {
+        let mut rows = rows(5, &[6, 3, 9], completion_only);
+        for (row, weight) in rows.iter_mut().zip([0.25, 3.0, 1.5]) {
+            row.weight = weight;
+        }
+        let twin_lora = twin::TwinLora::of(&lora);
+        let (twin_loss, twin_gradients) = twin::gradients(&llama, &twin_lora, &rows);
+        let references: Vec<&TokenRow> = rows.iter().collect();
+        for micro_batch in [3, 1] {
+            let gradient = lora.zeros_like(&llama.config).unwrap();
+            let loss = loss_and_gradient(&llama, &lora, &references, micro_batch, None, &gradient).unwrap();
+            assert!((loss - f64::from(twin_loss)).abs() < 1e-5 * loss, "{loss} and {twin_loss}");
+            for ((layer, module), (a, b)) in &twin_lora.variables {
+                let (ours_a, ours_b) = gradient.module(*layer, *module).unwrap().unwrap();
+                for (name, ours, theirs) in [("A", ours_a, a), ("B", ours_b, b)] {
+                    let theirs = twin_gradients.get(theirs.as_tensor()).expect("autograd reaches every LoRA matrix");
+                    let name = format!("layer {layer} {module:?} {name}");
+                    assert_close(&name, &matrix_values(&ours), &values(theirs), 2e-4);
+                }
+            }
+        }
+    }
+}
+
+/// The mean is weighted: a row of weight 2 is the row twice, and weights that are all the same change nothing.
+#[test]
+fn a_row_of_weight_two_is_the_row_twice() {
+    let llama = random_llama(Quantization::AsStored);
+    let lora = random_lora(&llama.config, 4, 8.0, &TargetModule::ALL);
+    for completion_only in [true, false] {
+        let of = |rows: &[TokenRow]| {
+            let gradient = lora.zeros_like(&llama.config).unwrap();
+            let rows: Vec<&TokenRow> = rows.iter().collect();
+            let loss = loss_and_gradient(&llama, &lora, &rows, 4, None, &gradient).unwrap();
+            (loss, gradient)
+        };
+        let plain = rows(5, &[6, 3, 9], completion_only);
+        let mut twice = plain.clone();
+        twice.push(plain[1].clone());
+        let mut heavy = plain.clone();
+        heavy[1].weight = 2.0;
+        assert_same("heavy and twice", &of(&heavy), &of(&twice), 1e-4);
+
+        // A power of two scales without rounding.
+        let mut all_heavy = plain.clone();
+        all_heavy.iter_mut().for_each(|row| row.weight = 4.0);
+        assert_same("all alike", &of(&all_heavy), &of(&plain), 1e-6);
+        assert_ne!(of(&heavy).0, of(&plain).0);
     }
 }
 

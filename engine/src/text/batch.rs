@@ -4,12 +4,14 @@ use std::borrow::Borrow;
 use std::ops::Range;
 
 /// One row as tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TokenRow {
     pub tokens: Vec<u32>,
     /// The first token that carries loss, at least 1 since nothing predicts token 0. Completion-only: the length of
     /// the prompt; full text: 1; scoring: the length of the row, for none.
     pub loss_from: usize,
+    /// How much each of its tokens counts in the loss, above 0; 1 unless its label has a weight of its own.
+    pub weight: f32,
 }
 
 /// One prediction that counts.
@@ -19,7 +21,7 @@ pub struct LossEntry {
     pub row: usize,
     /// ... should name this token.
     pub target: u32,
-    /// How many rows of the batch share this prediction.
+    /// The weights of the rows of the batch that share this prediction, added up.
     pub weight: f32,
 }
 
@@ -33,7 +35,7 @@ pub struct PackedBatch {
     pub prefix_len: usize,
     /// Own tokens of each row in `tokens`, in the order of the rows, none of them empty.
     pub sequences: Vec<Range<usize>>,
-    /// Sorted by `row`. Their weights add up to the number of tokens that carry loss in all rows.
+    /// Sorted by `row`. Their weights add up to those of the tokens that carry loss in all rows.
     pub losses: Vec<LossEntry>,
 }
 
@@ -65,7 +67,7 @@ impl PackedBatch {
             for index in row.loss_from.max(1)..row.tokens.len() {
                 let at = index - 1;
                 let packed = if at < prefix_len { at } else { start + at - prefix_len };
-                batch.losses.push(LossEntry { row: packed, target: row.tokens[index], weight: 1.0 });
+                batch.losses.push(LossEntry { row: packed, target: row.tokens[index], weight: row.weight });
             }
         }
         batch.losses.sort_unstable_by_key(|entry| (entry.row, entry.target));
@@ -80,7 +82,7 @@ impl PackedBatch {
         batch
     }
 
-    /// Tokens that carry loss, over all rows.
+    /// Tokens that carry loss, over all rows, each by its row's weight.
     pub fn loss_tokens(&self) -> f32 {
         self.losses.iter().map(|entry| entry.weight).sum()
     }
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     fn row(tokens: &[u32], loss_from: usize) -> TokenRow {
-        TokenRow { tokens: tokens.to_vec(), loss_from }
+        TokenRow { tokens: tokens.to_vec(), loss_from, weight: 1.0 }
     }
 
     /// Tokens of a row as its computation sees them.
@@ -168,6 +170,15 @@ mod tests {
         assert_eq!(batch.sequences, [2..3, 3..4, 4..5]);
         let losses: Vec<_> = batch.losses.iter().map(|entry| (entry.row, entry.target, entry.weight)).collect();
         assert_eq!(losses, [(0, 2, 3.0), (1, 3, 2.0), (1, 5, 1.0), (2, 4, 1.0), (3, 6, 1.0), (4, 7, 1.0)]);
+    }
+
+    #[test]
+    fn rows_that_share_a_prediction_add_up_their_weights() {
+        let weighted = |tokens: &[u32], weight| TokenRow { weight, ..row(tokens, 1) };
+        let batch = PackedBatch::pack(&[weighted(&[1, 2, 3], 0.5), weighted(&[1, 2, 4], 3.0)], true);
+        let losses: Vec<_> = batch.losses.iter().map(|entry| (entry.row, entry.target, entry.weight)).collect();
+        assert_eq!(losses, [(0, 2, 3.5), (1, 3, 0.5), (1, 4, 3.0)]);
+        assert_eq!(batch.loss_tokens(), 7.0);
     }
 
     #[test]

@@ -20,7 +20,7 @@ const ACTIVATION_BUDGET: ActivationBudget = ActivationBudget(384 << 20);
 /// What a step has found before it changes anything.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gradient {
-    /// Mean over the tokens that carry loss, in nats.
+    /// Weighted mean over the tokens that carry loss, in nats.
     pub loss: f64,
     /// L2 norm over all matrices together, before clipping.
     pub norm: f64,
@@ -61,7 +61,7 @@ impl<'a> Learner<'a> {
         }
     }
 
-    /// The mean loss over the rows and its gradient, which takes the place of the one before. `micro_batch` rows at a
+    /// The mean loss over the rows, by their weights, and its gradient, which takes the place of the one before. `micro_batch` rows at a
     /// time go through the model.
     ///
     /// Adapter and optimiser stay as they are, so a call that fails may be repeated with a smaller micro-batch.
@@ -148,10 +148,13 @@ impl<'a> CpuLearner<'a> {
     }
 }
 
-/// Tokens of the rows that carry loss, at least 1: what a step's sums are divided by. Each token weighs the same, however
-/// the rows are cut into micro-batches.
+/// Tokens of the rows that carry loss, each by its row's weight: what a step's sums are divided by, however the rows are
+/// cut into micro-batches. With weights w, the loss of a step is sum(w l) / sum(w): that of torch.nn.CrossEntropyLoss
+/// with class weights and the reduction "mean". 1 where no token carries loss.
 pub(crate) fn loss_tokens(rows: &[&TokenRow]) -> f64 {
-    rows.iter().map(|row| row.tokens.len() - row.loss_from).sum::<usize>().max(1) as f64
+    let weight = |row: &&TokenRow| f64::from(row.weight) * (row.tokens.len() - row.loss_from) as f64;
+    let sum: f64 = rows.iter().map(weight).sum();
+    if sum > 0.0 { sum } else { 1.0 }
 }
 
 /// Rows that go through the model together.

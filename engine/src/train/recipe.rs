@@ -18,7 +18,7 @@ use crate::train::checkpoint::{self, TrainerState, adapter_directory, best_direc
 use crate::train::learner::{Gradient, Learner, Snapshot};
 use crate::train::optimizer::clip_coefficient;
 use crate::train::rate::Rate;
-use crate::train::rows::{check_labels, order_of_epoch, prompts, training_rows};
+use crate::train::rows::{check_labels, describe_balance, draws_of_epoch, label_weights, prompts, training_rows};
 use crate::train::schedule::learning_rate;
 use crate::train::start::{describe_start, fingerprint};
 use crate::weights::safetensors::write_atomic;
@@ -108,12 +108,13 @@ pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -
     for part in [&request.train, &request.validation, &request.test] {
         check_labels(part, request.labels.len())?;
     }
+    let label_weights = label_weights(spec, &request.labels, &request.train)?;
     fs::create_dir_all(&request.directory).map_err(|source| EngineError::io(&request.directory, source))?;
     let encoder = prompt_encoder(base.reader(), spec, &request.labels)?;
     let fitting_rows = Cell::new(usize::MAX);
     let start = request.start(base.network().config())?;
     let fingerprint = fingerprint(base, request, &start)?;
-    let run = Run { base, request, encoder, fingerprint, fitting_rows };
+    let run = Run { base, request, encoder, label_weights, fingerprint, fitting_rows };
     if let Some(report) = finished_before(&run) {
         for (moment, evaluation) in [(Moment::Before, &report.before), (Moment::After, &report.after)] {
             // Nothing is left to stop.
@@ -188,6 +189,8 @@ struct Run<'a> {
     base: &'a BaseModel,
     request: &'a TrainRequest,
     encoder: PromptEncoder,
+    /// How much a row of each label counts in the loss.
+    label_weights: Vec<f32>,
     /// See [`fingerprint`].
     fingerprint: u64,
     /// Rows that the device's memory has held at once, as far as scoring has found out.
@@ -233,7 +236,7 @@ struct Trainer<'a> {
 
 impl<'a> Trainer<'a> {
     fn new(run: &'a Run<'a>, start: Lora) -> Result<Self, EngineError> {
-        let Run { base, request, encoder, fingerprint, .. } = run;
+        let Run { base, request, encoder, label_weights, fingerprint, .. } = run;
         let (spec, network) = (&request.spec, base.network());
         let beginning = Snapshot::start(network.config(), start)?;
         let saved = checkpoint::load(&request.directory, *fingerprint, &beginning)?;
@@ -250,7 +253,7 @@ impl<'a> Trainer<'a> {
             };
             (state, beginning)
         });
-        let (rows, cut) = training_rows(encoder, &request.train, spec.completion_only_loss);
+        let (rows, cut) = training_rows(encoder, &request.train, spec.completion_only_loss, label_weights);
         Ok(Self {
             run,
             rows,
@@ -346,7 +349,7 @@ impl<'a> Trainer<'a> {
         }
         let order = match self.order.take() {
             Some((of, order)) if of == epoch => order,
-            _ => order_of_epoch(self.rows.len(), spec.seed, epoch),
+            _ => draws_of_epoch(&self.run.request.train, spec, epoch),
         };
         let first = (within * spec.rows_per_step()) as usize;
         let last = (first + spec.rows_per_step() as usize).min(order.len());
@@ -471,6 +474,8 @@ impl<'a> Trainer<'a> {
             self.run.request.spec.rows_per_step(),
             self.trained_parameters,
         );
+        let Run { request, label_weights, .. } = self.run;
+        words += &describe_balance(&request.spec, &request.labels, label_weights);
         if self.cut > 0 {
             words += &format!(" {} texts are longer than the limit and are cut at their end.", self.cut);
         }

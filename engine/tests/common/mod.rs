@@ -139,7 +139,7 @@ pub fn batches(directory: &Path) -> Vec<Vec<TokenRow>> {
         let loss_from = labels.iter().position(|label| *label != -100).unwrap().max(1);
         assert!(labels[loss_from..].iter().all(|label| *label != -100), "loss runs to the end of a row");
         let tokens = ids[span][..length].iter().map(|id| *id as u32).collect();
-        TokenRow { tokens, loss_from }
+        TokenRow { tokens, loss_from, weight: 1.0 }
     };
     (0..BATCHES).map(|batch| (0..ROWS).map(|index| row(batch * ROWS + index)).collect()).collect()
 }

@@ -120,10 +120,11 @@ pub fn logits(llama: &Llama, lora: &TwinLora, tokens: &[u32]) -> Tensor {
     norm(config, &x, &llama.norm).matmul(&table(&llama.head).t().unwrap()).unwrap()
 }
 
-/// Mean loss over the tokens of all rows that carry loss.
+/// Weighted mean of the loss over the tokens of all rows that carry it: sum(w l) / sum(w), as torch.nn.CrossEntropyLoss
+/// with weights and the reduction "mean".
 pub fn loss(llama: &Llama, lora: &TwinLora, rows: &[TokenRow]) -> Tensor {
     let mut total = Tensor::zeros((), DType::F32, &Device::Cpu).unwrap();
-    let mut count = 0;
+    let mut weights = 0.0;
     for row in rows {
         let logits = logits(llama, lora, &row.tokens);
         let largest = logits.max_keepdim(D::Minus1).unwrap().detach();
@@ -133,11 +134,12 @@ pub fn loss(llama: &Llama, lora: &TwinLora, rows: &[TokenRow]) -> Tensor {
         for target in row.loss_from..row.tokens.len() {
             let token = row.tokens[target] as usize;
             let value = log_p.narrow(0, target - 1, 1).unwrap().narrow(1, token, 1).unwrap();
-            total = (total - value.reshape(()).unwrap()).unwrap();
-            count += 1;
+            let weight = f64::from(row.weight);
+            total = (total - (value.reshape(()).unwrap() * weight).unwrap()).unwrap();
+            weights += weight;
         }
     }
-    (total / count as f64).unwrap()
+    (total / weights).unwrap()
 }
 
 pub fn gradients(llama: &Llama, lora: &TwinLora, rows: &[TokenRow]) -> (f32, GradStore) {
