@@ -62,7 +62,8 @@ pub fn check_file(
     check_labels(writer.labels())?;
     writer.finish(&path.file_name().unwrap_or_default().to_string_lossy())?;
     let snapshot = Snapshot::new(vec![Arc::new(Segment::open(&folder)?)], BTreeMap::new());
-    let surroundings = Surroundings { rejected: rejected_rows, tokens: None, max_length: usize::MAX, frozen_test: None };
+    let surroundings =
+        Surroundings { rejected: rejected_rows, tokens: None, max_length: usize::MAX, frozen_test: None };
     let report = doctor::examine(&snapshot, &surroundings, 1, on_progress)?;
     Ok(Checkup { rejected, examination: report.examination })
 }

@@ -155,7 +155,8 @@ impl HubDatasets {
         })?;
         let Some(paths) = downloaded else { return Ok(None) };
         self.set_state(key, HubFetchState::Joining);
-        let files = paths.into_iter().zip(&wanted.paths).map(|(path, name)| source_file(path, name)).collect::<Vec<_>>();
+        let files =
+            paths.into_iter().zip(&wanted.paths).map(|(path, name)| source_file(path, name)).collect::<Vec<_>>();
         upload_files(&self.inner.datasets, handle, &wanted.address.repo, &files, &stops)
     }
 
@@ -186,7 +187,9 @@ fn told(fetch: &Fetch) -> HubFetch {
 fn end_of(outcome: Result<Option<String>>) -> HubFetchState {
     let reason = match outcome {
         Ok(Some(upload)) => return HubFetchState::Done { upload },
-        Ok(None) => "It was stopped. What has come stays in the Hub's cache; the next attempt goes on from there.".to_owned(),
+        Ok(None) => {
+            "It was stopped. What has come stays in the Hub's cache; the next attempt goes on from there.".to_owned()
+        }
         Err(error) => {
             tracing::warn!(%error, "a dataset of the Hub could not be fetched");
             UserError::from(error).message

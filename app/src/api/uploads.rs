@@ -45,7 +45,7 @@ pub async fn import_upload(form: ImportForm) -> Result<DatasetId, ApiError> {
 /// How far the import of an upload is; `None` where none is under way.
 #[server]
 pub async fn get_import_progress(upload: String) -> Result<Option<ImportProgress>, ApiError> {
-    Ok(expect_context::<service::Service>().datasets.import_progress(&upload))
+    Ok(expect_context::<service::Service>().datasets.import_progress(&upload).await)
 }
 
 /// What a dataset on the Hub consists of.
@@ -71,13 +71,13 @@ pub async fn fetch_hub_dataset(
 /// How far the files of a dataset on the Hub have come.
 #[server]
 pub async fn get_hub_fetch(fetch: String) -> Result<HubFetch, ApiError> {
-    Ok(expect_context::<service::Service>().hub_datasets.progress(&fetch)?)
+    Ok(expect_context::<service::Service>().hub_datasets.progress(&fetch).await?)
 }
 
 /// Stops fetching; what has come stays in the Hub's cache.
 #[server]
 pub async fn stop_hub_fetch(fetch: String) -> Result<(), ApiError> {
-    expect_context::<service::Service>().hub_datasets.stop(&fetch)?;
+    expect_context::<service::Service>().hub_datasets.stop(&fetch).await?;
     super::plain_form::back_to("/datasets/new");
     Ok(())
 }

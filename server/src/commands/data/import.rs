@@ -95,7 +95,7 @@ async fn open(arguments: &ImportArguments) -> anyhow::Result<Service> {
         hub: HubSettings::from_environment(),
         sample: None,
         device: Device::Cpu,
-        takes_up_runs: false,
+        takes_up_queues: false,
     })
     .await
     .with_context(|| format!("The data in {} cannot be opened", arguments.data_dir.display()))
@@ -124,7 +124,7 @@ async fn import_into(
         tokio::select! {
             imported = &mut import => break imported,
             () = tokio::time::sleep(LOOK_EVERY) => {
-                if let Some(at) = service.datasets.import_progress(&upload).await? {
+                if let Some(at) = service.datasets.import_progress(&upload).await {
                     progress.share(at.share);
                 }
             }

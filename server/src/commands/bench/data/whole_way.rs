@@ -30,7 +30,7 @@ pub fn measure(file: &Path, base_model: &Path) -> anyhow::Result<Measured> {
             hub: HubSettings::from_environment(),
             sample: None,
             device: Device::Cpu,
-            takes_up_runs: false,
+            takes_up_queues: false,
         })
         .await?;
         let steps = go(&service, file).await;
