@@ -4,6 +4,7 @@ pub mod classify;
 pub mod datasets;
 pub mod exports;
 pub mod findings;
+pub mod import_form;
 pub mod label_checks;
 pub mod models;
 #[cfg(feature = "ssr")]
@@ -11,4 +12,5 @@ mod plain_form;
 pub mod run_form;
 pub mod runs;
 pub mod source;
+pub mod uploads;
 pub mod versions;

@@ -65,7 +65,11 @@ pub async fn edit_row(id: DatasetId, edit: RowEdit) -> Result<DatasetVersion, Ap
 /// Takes back what that version changed; the answer is the version that this made.
 #[server]
 pub async fn undo_version(id: DatasetId, version: VersionNumber, by: String) -> Result<DatasetVersion, ApiError> {
-    let undone = expect_context::<service::Service>().datasets.undo(id, version, &by).await?;
-    super::plain_form::back_to(&format!("/datasets/{id}#versions"));
-    Ok(undone)
+    Ok(expect_context::<service::Service>().datasets.undo(id, version, &by).await?)
+}
+
+/// Makes a version that has the rows of an earlier one.
+#[server]
+pub async fn restore_version(id: DatasetId, version: VersionNumber, by: String) -> Result<DatasetVersion, ApiError> {
+    Ok(expect_context::<service::Service>().datasets.restore(id, version, &by).await?)
 }

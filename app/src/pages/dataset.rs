@@ -12,8 +12,8 @@ mod rows;
 mod versions;
 mod words;
 
-use crate::api::versions::{DatasetPageData, get_dataset_page};
-use crate::components::{ButtonLink, ErrorNotice, Loading, Notice, PageHeader, Tone};
+use crate::api::versions::{DatasetPageData, get_dataset_page, restore_version};
+use crate::components::{Button, ButtonLink, ErrorNotice, Loading, Notice, PageHeader, Tone};
 use crate::error::ApiError;
 use actions::HeaderActions;
 use charts::DatasetCharts;
@@ -115,16 +115,30 @@ fn Dataset(data: DatasetPageData) -> impl IntoView {
 /// Says so where somebody looks at what is not the newest.
 #[component]
 fn OlderVersion(dataset: OpenDataset) -> impl IntoView {
+    let restore = Action::new(move |number: &VersionNumber| {
+        let (number, by) = (*number, dataset.by());
+        async move { dataset.take_in(restore_version(dataset.id, number, by).await) }
+    });
     move || {
         let (shown, newest) = (dataset.shown.get(), dataset.newest.get());
         (shown != newest).then(|| {
             view! {
                 <Notice tone=Tone::Info title=format!("This is version {shown}")>
-                    <p>"Versions never change, so rows cannot be edited here. "</p>
+                    <p>"Versions never change, so rows cannot be edited here. Going back makes a new version with these rows."</p>
                     <div class="notice-actions">
                         <ButtonLink href=format!("/datasets/{}", dataset.id)>
                             {format!("To the newest, version {newest}")}
                         </ButtonLink>
+                        <span class="no-script-hidden">
+                            <Button
+                                pending=restore.pending()
+                                on:click=move |_| {
+                                    restore.dispatch(shown);
+                                }
+                            >
+                                "Go back to this one"
+                            </Button>
+                        </span>
                     </div>
                 </Notice>
             }

@@ -14,7 +14,7 @@ use crate::format;
 use crate::reviewer;
 use domain::dataset::DatasetId;
 use domain::error::UserError;
-use domain::review::{LabelCheckId, LabelCheckStatus};
+use domain::review::{LabelCheck, LabelCheckId, LabelCheckStatus};
 use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 use list::QueueList;
@@ -175,10 +175,22 @@ fn Standing(queue: Queue, dataset: DatasetId) -> impl IntoView {
                     })
             }}
             {move || {
-                (queue.check.read().status == LabelCheckStatus::Applied)
-                    .then(|| view! { <p class="soft small">"The decisions of this check have become a version."</p> })
+                let check = queue.check.read();
+                (check.status == LabelCheckStatus::Applied && made.read().is_none()).then(|| applied(&check))
             }}
         </section>
     }
     .into_any()
+}
+
+/// What has become of the decisions.
+fn applied(check: &LabelCheck) -> impl IntoView + use<> {
+    let version = check.applied_as.map(|version| format!(" version {version}")).unwrap_or_default();
+    let skipped = (check.skipped > 0).then(|| {
+        format!(
+            " {} been changed by hand meanwhile and were left as they are.",
+            format::counted(check.skipped, "row had", "rows had")
+        )
+    });
+    view! { <p class="soft">{format!("The decisions have become{version}.")} {skipped}</p> }
 }

@@ -39,6 +39,7 @@ impl Place {
             },
             sample: None,
             device: device(),
+            takes_up_queues: true,
         }
     }
 

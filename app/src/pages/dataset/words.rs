@@ -35,6 +35,7 @@ pub fn cause(cause: &VersionCause) -> String {
         VersionCause::Repaired { finding, repair: by } => format!("{}: {}", finding_name(*finding), repair(by)),
         VersionCause::Edited => "Edited by hand".to_owned(),
         VersionCause::Reviewed { check } => format!("Decisions of label check {check}"),
+        VersionCause::WentBack { version } => format!("Back to version {version}"),
         VersionCause::Undone { version } => format!("Version {version} undone"),
     }
 }

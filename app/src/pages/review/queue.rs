@@ -1,7 +1,8 @@
-use crate::api::label_checks::{Review, decide_row, get_review, hold_row};
+use crate::api::label_checks::{Review, decide_row, get_review, hold_row, withdraw_decision};
 use crate::error::ApiError;
 use crate::reviewer;
 use domain::review::{Decision, DoubtfulRow, LabelCheck, LabelCheckId, LabelCheckStatus};
+use domain::version::RowId;
 use leptos::ev;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -41,8 +42,8 @@ pub enum Key {
     Decide(Decision),
     Next,
     Previous,
-    /// To this person's last decision, which can be changed.
-    Back,
+    /// Takes this person's own decision back: that on the row in sight, else their last one.
+    Undo,
 }
 
 impl Queue {
@@ -144,32 +145,63 @@ impl Queue {
 
     /// Sends the decision and goes on to the next row that nobody has decided.
     pub fn decide(self, decision: Decision) {
-        let Some(row) = untrack(|| self.current()) else { return };
-        let is_open = self.check.with_untracked(|check| check.status == LabelCheckStatus::Ready);
-        if !is_open || self.is_deciding.get_untracked() {
-            return;
-        }
-        self.is_deciding.set(true);
+        let Some(row) = self.row_to_decide(self.place.get_untracked()) else { return };
         let (check, by, place) = (self.id(), reviewer::by(self.name), self.place.get_untracked());
         spawn_local(async move {
-            let answer = decide_row(check, row.row, decision, by).await;
-            self.is_deciding.try_set(false);
-            match answer {
-                Ok(row) => {
-                    self.own.try_update_value(|own| {
-                        own.retain(|known| *known != place);
-                        own.push(place);
-                    });
-                    self.rows.try_update(|rows| rows.insert(place, row));
-                    self.refused.try_set(None);
-                    self.go_on_from(place);
-                }
-                Err(error) => {
-                    self.refused.try_set(Some(error));
-                }
+            let answer = decide_row(check, row, decision, by).await;
+            if self.take_answer(place, answer) {
+                self.own.try_update_value(|own| {
+                    own.retain(|known| *known != place);
+                    own.push(place);
+                });
+                self.go_on_from(place);
             }
-            self.look();
         });
+    }
+
+    /// Takes a decision of this person's back and shows its row.
+    pub fn undo(self) {
+        let me = reviewer::by(self.name);
+        let is_mine = untrack(|| self.current()).is_some_and(|row| row.by.as_ref() == Some(&me));
+        let last = self.own.with_value(|own| own.last().copied());
+        let here = self.place.get_untracked();
+        let Some(place) = Some(here).filter(|_| is_mine).or(last) else { return };
+        let Some(row) = self.row_to_decide(place) else { return };
+        let check = self.id();
+        self.go_to(place);
+        spawn_local(async move {
+            let answer = withdraw_decision(check, row, me).await;
+            self.take_answer(place, answer);
+            self.own.try_update_value(|own| own.retain(|known| *known != place));
+        });
+    }
+
+    /// The row at a place, where something can be decided at all; from here on it is being decided.
+    fn row_to_decide(self, place: u64) -> Option<RowId> {
+        let row = self.rows.with_untracked(|rows| rows.get(&place).map(|row| row.row))?;
+        let is_open = self.check.with_untracked(|check| check.status == LabelCheckStatus::Ready);
+        if !is_open || self.is_deciding.get_untracked() {
+            return None;
+        }
+        self.is_deciding.set(true);
+        Some(row)
+    }
+
+    /// Shows what the server has made of a decision; whether it was taken.
+    fn take_answer(self, place: u64, answer: Result<DoubtfulRow, ApiError>) -> bool {
+        self.is_deciding.try_set(false);
+        let is_taken = answer.is_ok();
+        match answer {
+            Ok(row) => {
+                self.rows.try_update(|rows| rows.insert(place, row));
+                self.refused.try_set(None);
+            }
+            Err(error) => {
+                self.refused.try_set(Some(error));
+            }
+        }
+        self.look();
+        is_taken
     }
 
     fn go_on_from(self, place: u64) {
@@ -183,19 +215,12 @@ impl Queue {
         self.go_to(next.unwrap_or(place + 1));
     }
 
-    /// Back to the last decision that was made here.
-    pub fn go_back(self) {
-        if let Some(Some(place)) = self.own.try_update_value(Vec::pop) {
-            self.go_to(place);
-        }
-    }
-
     pub fn act(self, key: Key) {
         match key {
             Key::Decide(decision) => self.decide(decision),
             Key::Next => self.go_to(self.place.get_untracked() + 1),
             Key::Previous => self.go_to(self.place.get_untracked().saturating_sub(1)),
-            Key::Back => self.go_back(),
+            Key::Undo => self.undo(),
         }
     }
 
@@ -218,12 +243,12 @@ impl Queue {
     }
 }
 
-/// What the key means: A accepts, 1 to 9 give that label, D drops, arrows move, U goes back to the last decision.
+/// What the key means: A accepts, 1 to 9 give that label, D drops, arrows move, U takes one's own decision back.
 fn read_key(key: &str, labels: &[String]) -> Option<Key> {
     match key {
         "a" | "A" => Some(Key::Decide(Decision::Accept)),
         "d" | "D" => Some(Key::Decide(Decision::Drop)),
-        "u" | "U" => Some(Key::Back),
+        "u" | "U" => Some(Key::Undo),
         "ArrowRight" | "ArrowDown" => Some(Key::Next),
         "ArrowLeft" | "ArrowUp" => Some(Key::Previous),
         digit => {
@@ -250,7 +275,7 @@ mod tests {
         assert_eq!(read_key("a", &labels), Some(Key::Decide(Decision::Accept)));
         assert_eq!(read_key("D", &labels), Some(Key::Decide(Decision::Drop)));
         assert_eq!(read_key("2", &labels), Some(relabel));
-        assert_eq!(read_key("u", &labels), Some(Key::Back));
+        assert_eq!(read_key("u", &labels), Some(Key::Undo));
         for nothing in ["3", "0", "10", "-1", "Enter", "Tab", ""] {
             assert_eq!(read_key(nothing, &labels), None, "{nothing}");
         }

@@ -116,7 +116,7 @@ fn Choices(queue: Queue, row: Memo<Option<DoubtfulRow>>, labels: Vec<String>) ->
             <div class="review-choices" role="group" aria-label="Decide">
                 <KeyButton queue key=Key::Decide(Decision::Accept) letter="A" words="Accept the label" />
                 <KeyButton queue key=Key::Decide(Decision::Drop) letter="D" words="Drop the row" />
-                <KeyButton queue key=Key::Back letter="U" words="Back to my last decision" />
+                <KeyButton queue key=Key::Undo letter="U" words="Undo my decision" />
             </div>
         </Show>
         <div class="review-choices" role="group" aria-label="Relabel" hidden=move || !is_open()>
