@@ -4,6 +4,7 @@
 mod bad_files;
 mod conversion;
 mod datasets;
+mod examinations;
 #[path = "../hub/server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the Hub's client use more of it")]
 mod hub;
