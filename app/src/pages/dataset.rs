@@ -24,7 +24,8 @@ use findings::Findings;
 use health::HealthCard;
 use label_checks::LabelChecks;
 use leptos::prelude::*;
-use leptos_router::hooks::{use_params_map, use_query_map};
+use leptos_router::NavigateOptions;
+use leptos_router::hooks::{use_navigate, use_params_map, use_query_map};
 use news::NewsBar;
 use open::{Examined, OpenDataset};
 use rejected::RejectedRows;
@@ -117,7 +118,18 @@ fn Dataset(data: DatasetPageData) -> impl IntoView {
 fn OlderVersion(dataset: OpenDataset) -> impl IntoView {
     let restore = Action::new(move |number: &VersionNumber| {
         let (number, by) = (*number, dataset.by());
-        async move { dataset.take_in(restore_version(dataset.id, number, by).await) }
+        async move {
+            let outcome = restore_version(dataset.id, number, by).await;
+            let is_done = outcome.is_ok();
+            dataset.take_in(outcome);
+            is_done
+        }
+    });
+    let navigate = use_navigate();
+    Effect::new(move |_| {
+        if restore.value().get() == Some(true) {
+            navigate(&format!("/datasets/{}", dataset.id), NavigateOptions { scroll: false, ..Default::default() });
+        }
     });
     move || {
         let (shown, newest) = (dataset.shown.get(), dataset.newest.get());
