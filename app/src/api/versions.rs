@@ -45,10 +45,12 @@ pub async fn get_dataset_page(id: DatasetId, version: Option<VersionNumber>) -> 
     })
 }
 
-/// Newest first.
+/// Those that were made after version `after`, newest first.
 #[server]
-pub async fn list_versions(id: DatasetId) -> Result<Vec<DatasetVersion>, ApiError> {
-    Ok(expect_context::<service::Service>().datasets.versions(id).await?)
+pub async fn newer_versions(id: DatasetId, after: VersionNumber) -> Result<Vec<DatasetVersion>, ApiError> {
+    let mut versions = expect_context::<service::Service>().datasets.versions(id).await?;
+    versions.retain(|version| version.number > after);
+    Ok(versions)
 }
 
 #[server(input = Json)]

@@ -1,4 +1,5 @@
 use super::open::OpenDataset;
+use super::versions::VERSIONS_SHOWN;
 use super::words;
 use crate::components::{ButtonKind, ButtonLink, ReviewerField};
 use leptos::prelude::*;
@@ -29,7 +30,7 @@ pub fn HeaderActions(dataset: OpenDataset) -> impl IntoView {
     .into_any()
 }
 
-/// All versions as links, folded away.
+/// The latest versions as links, folded away; the page lists all of them.
 #[component]
 fn VersionMenu(dataset: OpenDataset) -> impl IntoView {
     let menu = NodeRef::<leptos::html::Details>::new();
@@ -45,6 +46,7 @@ fn VersionMenu(dataset: OpenDataset) -> impl IntoView {
             .value
             .get()
             .into_iter()
+            .take(VERSIONS_SHOWN)
             .map(|version| {
                 let href = match version.number == newest {
                     true => format!("/datasets/{}", dataset.id),

@@ -1,5 +1,5 @@
 use crate::api::findings::get_examination;
-use crate::api::versions::list_versions;
+use crate::api::versions::newer_versions;
 use crate::error::ApiError;
 use crate::polled::{Polled, poll};
 use crate::reviewer;
@@ -24,6 +24,7 @@ pub struct OpenDataset {
     pub news: RwSignal<Option<News>>,
     /// As typed; [`reviewer::by`] makes it what is sent.
     pub reviewer: RwSignal<String>,
+    known: StoredValue<Vec<DatasetVersion>>,
     /// The newest version that this page made itself.
     own: StoredValue<VersionNumber>,
 }
@@ -42,7 +43,15 @@ impl OpenDataset {
     /// `asked`: the version that the address names.
     pub fn new(id: DatasetId, versions: Vec<DatasetVersion>, asked: Memo<Option<VersionNumber>>) -> Self {
         let newest_now = versions.first().map_or(1, |version| version.number);
-        let versions = poll(versions, move || list_versions(id), |_| false);
+        let known = StoredValue::new(versions.clone());
+        // They never change: only what is not known yet is fetched.
+        let fetch = move || async move {
+            let after = known.try_with_value(|known| last_without_gap(known)).unwrap_or_default();
+            let newer = newer_versions(id, after).await?;
+            known.try_update_value(|known| newer.into_iter().rev().for_each(|version| add(known, version)));
+            Ok(known.try_get_value().unwrap_or_default())
+        };
+        let versions = poll(versions, fetch, |_| false);
         let newest = Memo::new(move |_| versions.value.read().first().map_or(1, |version| version.number));
         let shown = Memo::new(move |_| {
             let is_there = |number: &VersionNumber| versions.value.read().iter().any(|each| each.number == *number);
@@ -61,6 +70,7 @@ impl OpenDataset {
             version,
             news: RwSignal::new(None),
             reviewer: reviewer::remembered_name(),
+            known,
             own: StoredValue::new(newest_now),
         };
         dataset.tell_of_others();
@@ -80,18 +90,15 @@ impl OpenDataset {
         match outcome {
             Ok(version) => {
                 self.own.try_set_value(version.number);
-                let made = version.clone();
-                self.versions.value.try_update(|versions| {
-                    versions.retain(|known| known.number < version.number);
-                    versions.insert(0, version);
-                });
-                self.news.try_set(Some(News::Made(made)));
+                self.known.try_update_value(|known| add(known, version.clone()));
+                self.versions.value.try_update(|versions| add(versions, version.clone()));
+                self.news.try_set(Some(News::Made(version)));
             }
             Err(error) => {
                 self.news.try_set(Some(News::Refused(error)));
             }
         }
-        // Numbers of runs, and whatever others have done at the same time.
+        // And whatever others have done at the same time.
         self.versions.look();
     }
 
@@ -105,6 +112,20 @@ impl OpenDataset {
             }
         });
     }
+}
+
+/// Newest first, each once. What lies between, should somebody else have been faster, comes with the next look.
+fn add(versions: &mut Vec<DatasetVersion>, version: DatasetVersion) {
+    let place = versions.partition_point(|known| known.number > version.number);
+    if versions.get(place).is_none_or(|known| known.number != version.number) {
+        versions.insert(place, version);
+    }
+}
+
+/// The number up to which all versions are known; they count from 1.
+fn last_without_gap(versions: &[DatasetVersion]) -> VersionNumber {
+    let known = (1..).zip(versions.iter().rev()).take_while(|(number, version)| version.number == *number);
+    known.last().map_or(0, |(number, _)| number)
 }
 
 /// Every dataset has a version; this stands in where a broken answer has none.
@@ -192,4 +213,23 @@ impl Examined {
 
 fn is_under_way(state: &ExaminationState) -> bool {
     matches!(state, ExaminationState::Waiting | ExaminationState::Working { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_kept_in_order_and_gaps_are_seen() {
+        let version = |number| DatasetVersion { number, ..no_version(7) };
+        let numbers = |versions: &[DatasetVersion]| versions.iter().map(|version| version.number).collect::<Vec<_>>();
+        let mut versions = Vec::new();
+        assert_eq!(last_without_gap(&versions), 0);
+        for number in [1, 2, 5, 4, 5] {
+            add(&mut versions, version(number));
+        }
+        assert_eq!((numbers(&versions), last_without_gap(&versions)), (vec![5, 4, 2, 1], 2));
+        add(&mut versions, version(3));
+        assert_eq!((numbers(&versions), last_without_gap(&versions)), (vec![5, 4, 3, 2, 1], 5));
+    }
 }

@@ -1,10 +1,13 @@
 use super::open::OpenDataset;
 use super::words;
 use crate::api::versions::undo_version;
-use crate::components::{Button, TimeStamp};
+use crate::components::{Button, Fold, TimeStamp};
 use crate::format;
-use domain::version::{DatasetVersion, VersionCause, VersionNumber};
+use domain::version::{DatasetVersion, VersionNumber};
 use leptos::prelude::*;
+
+/// Versions that stand in sight; earlier ones are folded away.
+pub const VERSIONS_SHOWN: usize = 20;
 
 /// How the dataset came to be what it is: one entry per version, newest first.
 #[component]
@@ -14,17 +17,27 @@ pub fn Versions(dataset: OpenDataset) -> impl IntoView {
         async move { dataset.take_in(undo_version(dataset.id, number, by).await) }
     });
     let entries = move || {
-        let newest = dataset.newest.get();
-        let shown = dataset.shown.get();
-        let versions = dataset.versions.value.get();
-        versions
-            .into_iter()
-            .map(|version| {
-                let is_newest = version.number == newest;
-                let is_shown = version.number == shown;
-                view! { <VersionEntry dataset version is_newest is_shown undo /> }
-            })
-            .collect_view()
+        let (newest, shown) = (dataset.newest.get(), dataset.shown.get());
+        let entry = |version: &DatasetVersion| {
+            let (is_newest, is_shown) = (version.number == newest, version.number == shown);
+            view! { <VersionEntry dataset version=version.clone() is_newest is_shown undo /> }
+        };
+        let versions = dataset.versions.value.read();
+        let (latest, earlier) = versions.split_at(versions.len().min(VERSIONS_SHOWN));
+        let latest = latest.iter().map(entry).collect_view();
+        let fold = (!earlier.is_empty()).then(|| {
+            let summary = format::counted(earlier.len() as u64, "earlier version", "earlier versions");
+            let earlier = earlier.iter().map(entry).collect_view();
+            view! {
+                <Fold summary>
+                    <ol class="timeline">{earlier}</ol>
+                </Fold>
+            }
+        });
+        view! {
+            <ol class="timeline">{latest}</ol>
+            {fold}
+        }
     };
     view! {
         <section class="card" id="versions" aria-labelledby="versions-title">
@@ -34,7 +47,7 @@ pub fn Versions(dataset: OpenDataset) -> impl IntoView {
                 </h2>
                 <p class="card-note">"None ever changes. A run keeps to the one that it was started on."</p>
             </header>
-            <ol class="timeline">{entries}</ol>
+            {entries}
         </section>
     }
     .into_any()
@@ -50,7 +63,7 @@ fn VersionEntry(
 ) -> impl IntoView {
     let number = version.number;
     // The first has nothing before it.
-    let can_undo = number > 1 && !matches!(version.cause, VersionCause::Imported { .. });
+    let can_undo = number > 1;
     let pending = Signal::derive(move || undo.pending().get() && undo.input().get() == Some(number));
     let hash: String = version.hash.chars().take(12).collect();
     let href = match is_newest {

@@ -62,32 +62,25 @@ pub fn RowEditor(
         }
         save.dispatch(RowChange::Edited { text, label });
     };
-    let on_key = move |event: ev::KeyboardEvent| {
-        // The rows around have keys of their own.
-        event.stop_propagation();
-        match event.key().as_str() {
-            "Escape" => on_close.run(()),
-            "Enter" if !event.shift_key() && !event.is_composing() && !is_button(&event) => {
-                event.prevent_default();
-                submit();
-            }
-            _ => {}
+    let on_key = move |event: ev::KeyboardEvent| match event.key().as_str() {
+        "Escape" => on_close.run(()),
+        "Enter" if !event.shift_key() && !event.is_composing() && !is_button(&event) => {
+            event.prevent_default();
+            submit();
         }
+        _ => {}
     };
-    let (form, field) = (NodeRef::<html::Form>::new(), NodeRef::<html::Textarea>::new());
+    let field = NodeRef::<html::Textarea>::new();
     Effect::new(move |_| {
-        let (Some(form), Some(field)) = (form.get(), field.get()) else { return };
-        request_animation_frame(move || {
+        if let Some(field) = field.get() {
             // It fails only where the element is gone.
-            let _ = field.focus();
-            form.scroll_into_view_with_scroll_into_view_options(&nearest());
-        });
+            request_animation_frame(move || drop(field.focus()));
+        }
     });
     let options = labels.iter().map(|name| view! { <option value=name.clone()>{name.clone()}</option> }).collect_view();
     view! {
         <form
             class="row-editor"
-            node_ref=form
             aria-label=format!("Edit: {title}")
             on:keydown=on_key
             on:submit=move |event| {
@@ -150,13 +143,6 @@ async fn row_now(dataset: OpenDataset, id: RowId, place: u64, question: RowQuery
     let asked = RowQuery { version: None, first: place.saturating_sub(5), count: 11, ..question };
     let slice = query_rows(dataset.id, asked).await.ok()?;
     slice.rows.into_iter().find(|row| row.id == id)
-}
-
-/// Scrolls no further than needed.
-fn nearest() -> leptos::web_sys::ScrollIntoViewOptions {
-    let options = leptos::web_sys::ScrollIntoViewOptions::new();
-    options.set_block(leptos::web_sys::ScrollLogicalPosition::Nearest);
-    options
 }
 
 /// Enter on a button presses that button.

@@ -80,78 +80,66 @@ pub fn RowGrid(
         let first = drawn.get().0 as f64 * grid.row_height.get();
         format!("transform:translateY({:.1}px)", place.top + first - place.offset)
     };
-    let editor_top = move |of: u64| {
-        let place = grid.place.get();
-        format!("transform:translateY({:.1}px)", place.top + of as f64 * grid.row_height.get() - place.offset)
-    };
+    let space = move || format!("height:{:.0}px", grid.scroller().height());
     let active_id = move || {
         let (first, end) = drawn.get();
         grid.active.get().filter(|row| (first..end).contains(row)).map(row_id)
     };
     view! {
-        <div
-            class="grid"
-            class:is-editing=move || grid.edited.read().is_some()
-            role="grid"
-            aria-label="Rows"
-            aria-rowcount=move || (store.matching.get() + 1).to_string()
-            aria-colcount="4"
-            aria-activedescendant=active_id
-            aria-describedby="grid-help"
-            tabindex="0"
-            node_ref=grid.element
-            hidden=move || store.matching.get() == 0
-            on:scroll=move |_| grid.scrolled()
-            on:keydown=move |event| grid.key(&event)
-            on:focus=move |_| grid.begin()
-        >
-            <div class="grid-head" role="rowgroup" node_ref=grid.head>
-                <div class="grid-row" role="row" aria-rowindex="1">
-                    <span role="columnheader" class="grid-line">
-                        "Line"
-                    </span>
-                    <span role="columnheader" class="grid-text">
-                        "Text"
-                    </span>
-                    <span role="columnheader" class="grid-label">
-                        "Label"
-                    </span>
-                    <span role="columnheader" class="grid-marks">
-                        "Findings"
-                    </span>
+        <div class="grid-frame" class:is-editing=move || grid.edited.read().is_some()>
+            <div
+                class="grid"
+                role="grid"
+                aria-label="Rows"
+                aria-rowcount=move || (store.matching.get() + 1).to_string()
+                aria-colcount="4"
+                aria-activedescendant=active_id
+                aria-describedby="grid-help"
+                tabindex="0"
+                node_ref=grid.element
+                hidden=move || store.matching.get() == 0
+                on:scroll=move |_| grid.scrolled()
+                on:keydown=move |event| grid.key(&event)
+                on:focus=move |_| grid.begin()
+            >
+                <div class="grid-head" role="rowgroup" node_ref=grid.head>
+                    <div class="grid-row" role="row" aria-rowindex="1">
+                        {HEADS.map(|(class, head)| view! { <span role="columnheader" class=class>{head}</span> }).collect_view()}
+                    </div>
                 </div>
-            </div>
-            <div class="grid-space" role="rowgroup" style=move || format!("height:{:.0}px", grid.scroller().height())>
-                <div class="grid-window" role="presentation" style=window_top>
-                    <For
-                        each=move || {
-                            let (first, end) = drawn.get();
-                            first..end
-                        }
-                        key=|place| *place
-                        children=move |place| view! { <GridRow grid place labels question /> }
-                    />
-                </div>
-                {move || {
-                    grid.edited
-                        .get()
-                        .map(|edited| {
-                            let place = edited.place;
-                            view! {
-                                <div class="grid-editor" role="presentation" style=move || editor_top(place)>
-                                    <RowEditor
-                                        dataset
-                                        question
-                                        place
-                                        row=edited.row
-                                        labels=labels.get_untracked()
-                                        on_close=Callback::new(move |()| grid.end_edit())
-                                    />
-                                </div>
+                <div class="grid-space" role="rowgroup" style=space>
+                    <div class="grid-window" role="presentation" style=window_top>
+                        <For
+                            each=move || {
+                                let (first, end) = drawn.get();
+                                first..end
                             }
-                        })
-                }}
+                            key=|place| *place
+                            children=move |place| view! { <GridRow grid place labels question /> }
+                        />
+                    </div>
+                </div>
             </div>
+            // Over the rows and no part of them: what is in a grid has to be a row.
+            {move || {
+                grid.edited
+                    .get()
+                    .map(|edited| {
+                        let place = edited.place;
+                        view! {
+                            <div class="grid-editor" style=move || grid.editor_place(place)>
+                                <RowEditor
+                                    dataset
+                                    question
+                                    place
+                                    row=edited.row
+                                    labels=labels.get_untracked()
+                                    on_close=Callback::new(move |()| grid.end_edit())
+                                />
+                            </div>
+                        }
+                    })
+            }}
         </div>
         <p class="small soft" id="grid-help" hidden=move || store.matching.get() == 0>
             {move || match grid.can_edit.get() {
@@ -163,6 +151,9 @@ pub fn RowGrid(
     .into_any()
 }
 
+const HEADS: [(&str, &str); 4] =
+    [("grid-line", "Line"), ("grid-text", "Text"), ("grid-label", "Label"), ("grid-marks", "Findings")];
+
 fn row_id(place: u64) -> String {
     format!("row-{place}")
 }
@@ -170,6 +161,22 @@ fn row_id(place: u64) -> String {
 impl Grid {
     fn scroller(self) -> Scroller {
         Scroller { rows: self.store.matching.get(), row_height: self.row_height.get(), view: self.view.get() }
+    }
+
+    /// The same as it is right now; of nothing where the page has been left.
+    fn scroller_now(self) -> Scroller {
+        Scroller {
+            rows: self.store.matching.try_get_untracked().unwrap_or_default(),
+            row_height: self.row_height.try_get_untracked().unwrap_or_default(),
+            view: self.view.try_get_untracked().unwrap_or_default(),
+        }
+    }
+
+    /// The editor stands on its row; the style sheet keeps it within the frame.
+    fn editor_place(self, of: u64) -> String {
+        let head = self.head.get().map_or(0, |head| head.offset_height());
+        let top = of as f64 * self.row_height.get() - self.place.get().offset;
+        format!("--row-top:{:.0}px", f64::from(head) + top)
     }
 
     /// Measures now and whenever the browser's window changes; begins at row `from`.
@@ -183,7 +190,7 @@ impl Grid {
                 self.measure();
                 if from > 0 && self.place.try_get_untracked() == Some(Place::default()) {
                     let offset = from as f64 * self.row_height.try_get_untracked().unwrap_or_default();
-                    self.go(untrack(|| self.scroller()).jump(offset));
+                    self.go(self.scroller_now().jump(offset));
                 }
             });
         });
@@ -238,13 +245,9 @@ impl Grid {
         Effect::new(move |_| {
             self.place.track();
             let rest = move || {
-                let (Some(place), Some(scroller)) = (
-                    self.place.try_get_untracked(),
-                    self.row_height.try_get_untracked().map(|_| untrack(|| self.scroller())),
-                ) else {
-                    return;
-                };
-                if scroller.is_scaled() && (scroller.rested(place).top - place.top).abs() > 1.0 {
+                let scroller = self.scroller_now();
+                let Some(place) = self.place.try_get_untracked().filter(|_| scroller.is_scaled()) else { return };
+                if (scroller.rested(place).top - place.top).abs() > 1.0 {
                     self.go(scroller.rested(place));
                 }
             };
@@ -258,7 +261,7 @@ impl Grid {
         let Some(element) = self.element.get_untracked() else { return };
         let (top, place) = (f64::from(element.scroll_top()), self.place.get_untracked());
         if top != place.top {
-            self.place.set(untrack(|| self.scroller()).scrolled(place, top));
+            self.place.set(self.scroller_now().scrolled(place, top));
         }
     }
 
@@ -268,14 +271,13 @@ impl Grid {
         element.set_scroll_top(to.top.round() as i32);
         // As the browser has rounded it, so that its own report of this changes nothing.
         let top = f64::from(element.scroll_top());
-        self.place
-            .try_set(Place { top, offset: if untrack(|| self.scroller()).is_scaled() { to.offset } else { top } });
+        self.place.try_set(Place { top, offset: if self.scroller_now().is_scaled() { to.offset } else { top } });
     }
 
     /// The keyboard comes in: on the first row in sight.
     fn begin(self) {
         if self.active.get_untracked().is_none() && self.store.matching.get_untracked() > 0 {
-            let scroller = untrack(|| self.scroller());
+            let scroller = self.scroller_now();
             let offset = self.place.get_untracked().offset;
             self.active.set(Some(scroller.visible(Place { top: 0.0, offset }, 0).start));
         }
@@ -287,7 +289,7 @@ impl Grid {
             return;
         }
         let active = self.active.get_untracked().unwrap_or_default();
-        let page = untrack(|| self.scroller()).rows_in_view();
+        let page = self.scroller_now().rows_in_view();
         let to = match event.key().as_str() {
             "ArrowDown" => active.saturating_add(1),
             "ArrowUp" => active.saturating_sub(1),
@@ -308,7 +310,7 @@ impl Grid {
 
     fn move_to(self, row: u64) {
         self.active.set(Some(row));
-        if let Some(place) = untrack(|| self.scroller()).reveal(self.place.get_untracked(), row) {
+        if let Some(place) = self.scroller_now().reveal(self.place.get_untracked(), row) {
             self.go(place);
         }
     }
