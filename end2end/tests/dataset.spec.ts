@@ -314,7 +314,7 @@ test.describe("without a script", () => {
       await page.reload();
       await expect(finding(page, "contradictions")).toBeVisible({ timeout: 500 });
     }).toPass({ timeout: 30_000 });
-    await expect(page.getByRole("region", { name: "Rows" }).getByRole("row")).toHaveCount(101);
+    await expect(page.locator(".plain-rows").getByRole("row")).toHaveCount(101);
     await page.getByRole("link", { name: "Next" }).click();
     await expect(page).toHaveURL(/page=2/);
     await page.getByLabel("Search in the texts").fill("nchen");

@@ -52,7 +52,7 @@ impl Distribution {
         match self {
             Self::Lengths => has_counts(&charts.lengths),
             Self::LabelLengths => charts.label_lengths.len() > 1,
-            Self::Repetitions => !charts.repetitions.is_empty(),
+            Self::Repetitions => repeated(charts).next().is_some(),
             Self::Tokens => has_counts(&charts.tokens),
         }
     }
@@ -70,8 +70,8 @@ impl Distribution {
                 format!("Median length in characters: {}.", medians.join(", "))
             }
             Self::Repetitions => {
-                let texts: u64 = charts.repetitions.iter().map(|(_, texts)| texts).sum();
-                let most = charts.repetitions.iter().map(|(times, _)| *times).max().unwrap_or_default();
+                let texts: u64 = repeated(charts).map(|(_, texts)| texts).sum();
+                let most = repeated(charts).map(|(times, _)| times).max().unwrap_or_default();
                 let texts = format::counted(texts, "text occurs", "texts occur");
                 format!("{texts} more than once, the most frequent {most} times.")
             }
@@ -101,10 +101,8 @@ impl Distribution {
             Self::Tokens => Figures { heads: vec!["Tokens", "Texts"], rows: histogram_rows(&charts.tokens) },
             Self::Repetitions => Figures {
                 heads: vec!["Occurs", "Texts"],
-                rows: charts
-                    .repetitions
-                    .iter()
-                    .map(|(times, texts)| vec![format!("{} times", format::count(*times)), format::count(*texts)])
+                rows: repeated(charts)
+                    .map(|(times, texts)| vec![format!("{} times", format::count(times)), format::count(texts)])
                     .collect(),
             },
             Self::LabelLengths => Figures {
@@ -130,13 +128,18 @@ impl Distribution {
             Self::Lengths => bars(&names(&charts.lengths), &charts.lengths.counts, "characters", palette),
             Self::Tokens => bars(&names(&charts.tokens), &charts.tokens.counts, "tokens", palette),
             Self::Repetitions => {
-                let names: Vec<String> = charts.repetitions.iter().map(|(times, _)| format!("{times} times")).collect();
-                let counts: Vec<u64> = charts.repetitions.iter().map(|(_, texts)| *texts).collect();
+                let names: Vec<String> = repeated(charts).map(|(times, _)| format!("{times} times")).collect();
+                let counts: Vec<u64> = repeated(charts).map(|(_, texts)| texts).collect();
                 bars(&names, &counts, "", palette)
             }
             Self::LabelLengths => boxes(charts, palette, inks),
         }
     }
+}
+
+/// So many texts occur so many times, without those that stand alone: they would press the others flat.
+fn repeated(charts: &DatasetCharts) -> impl Iterator<Item = (u64, u64)> {
+    charts.repetitions.iter().copied().filter(|(times, _)| *times > 1)
 }
 
 fn has_counts(histogram: &Histogram) -> bool {
@@ -275,7 +278,7 @@ mod tests {
             labels: vec![LabelCount { label: "a".into(), rows: 7 }, LabelCount { label: "b".into(), rows: 3 }],
             lengths: Histogram { edges: vec![0.0, 1.0, 20.0, 40.0], counts: vec![1, 5, 4] },
             label_lengths: vec![lengths, lengths],
-            repetitions: vec![(2, 500), (3, 10)],
+            repetitions: vec![(1, 9000), (2, 500), (3, 10)],
             ..DatasetCharts::default()
         }
     }

@@ -1,3 +1,4 @@
+use super::super::words;
 use crate::components::{BeforeAndAfterText, LabelName, MarkedText};
 use crate::difference::{Grain, Stretch, compare, occurrences};
 use crate::format;
@@ -21,7 +22,11 @@ pub fn GroupView(
     /// In the dataset's order, which gives the colours.
     labels: Vec<String>,
 ) -> impl IntoView {
-    let note = (!group.note.is_empty()).then(|| view! { <p class="group-note small">{group.note.clone()}</p> });
+    let note = match kind {
+        FindingKind::LanguageMix => words::language_name(&group.note),
+        _ => group.note.clone(),
+    };
+    let note = (!note.is_empty()).then(|| view! { <p class="group-note small">{note}</p> });
     let more = (group.more > 0).then(|| {
         let words = format!("and {}", format::counted(group.more, "more row", "more rows"));
         view! { <p class="small soft">{words}</p> }
