@@ -26,6 +26,7 @@ pub use rows::MAX_ROWS_AT_ONCE;
 pub use segment::{Segment, SegmentWriter};
 pub use snapshot::{Changes, Snapshot};
 pub use upload::{Upload, UploadAppend};
+pub use versions::MAX_VERSIONS_LISTED;
 
 use crate::Clock;
 use crate::db::{Database, json_column};

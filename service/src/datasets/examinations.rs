@@ -15,8 +15,9 @@ use domain::dataset::DatasetId;
 use domain::finding::{Examination, ExaminationState};
 use domain::spec::TrainSpec;
 use domain::template::RenderedTemplate;
-use domain::version::VersionNumber;
+use domain::version::{RowId, VersionNumber};
 use engine::BaseReader;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -202,11 +203,12 @@ impl Examiner {
         let snapshot = self.handle.block_on(self.datasets.snapshot(id, Some(version)))?;
         let counter = self.token_counter(snapshot.labels());
         let tokens = counter.as_ref().map(|counter| |text: &str| counter.tokens(text));
+        let frozen = self.handle.block_on(self.frozen_test(id))?;
         let surroundings = Surroundings {
             rejected: snapshot.rejected(),
             tokens: tokens.as_ref().map(|tokens| tokens as &(dyn Fn(&str) -> usize + Sync)),
             max_length: counter.as_ref().map_or(usize::MAX, |counter| counter.max_length),
-            frozen_test: None,
+            frozen_test: frozen.as_ref(),
         };
         let report = doctor::examine(&snapshot, &surroundings, version, &mut |step, share| {
             self.datasets.shared.examinations.lock().tell(step, share);
@@ -217,6 +219,13 @@ impl Examiner {
         self.handle.block_on(self.store_verdict(key, &examined.examination))?;
         examined.write(&self.datasets.files.examination(id, version))?;
         Ok(examined)
+    }
+
+    async fn frozen_test(&self, id: DatasetId) -> Result<Option<HashSet<RowId>>> {
+        match self.datasets.frozen_test_id(id).await? {
+            Some(frozen) => Ok(Some(self.datasets.frozen_rows(frozen).await?)),
+            None => Ok(None),
+        }
     }
 
     async fn store_verdict(&self, (id, version): Key, examination: &Examination) -> Result<()> {

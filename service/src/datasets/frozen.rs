@@ -74,6 +74,8 @@ impl Datasets {
         .execute(&self.db.pool)
         .await?;
         if inserted.rows_affected() == 1 {
+            // What leaks into the test set has to be looked for anew.
+            self.examine_again(id, None).await?;
             return Ok(frozen);
         }
         match self.frozen_test(id).await? {
@@ -96,6 +98,7 @@ impl Datasets {
         if given_up.rows_affected() == 0 {
             return Err(UserError::not_found("This dataset has no frozen test set.").into());
         }
+        self.examine_again(id, None).await?;
         Ok(())
     }
 
