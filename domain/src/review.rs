@@ -68,6 +68,10 @@ pub struct LabelCheck {
     /// Share of judged rows whose label the models agree with.
     pub agreement: Option<f64>,
     pub failure: Option<String>,
+    /// The version that the decisions have become.
+    pub applied_as: Option<VersionNumber>,
+    /// Rows with decisions that were changed meanwhile, and were left as they are.
+    pub skipped: u64,
     pub by: String,
     pub created_at_ms: i64,
 }

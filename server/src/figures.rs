@@ -1,5 +1,6 @@
 //! What a command found out: one JSON object for programs, a small table for people.
 
+use domain::cleanliness::{Cleanliness, Score};
 use domain::export::ParityReport;
 use domain::metrics::Evaluation;
 use domain::spec::TrainSpec;
@@ -44,6 +45,9 @@ pub struct TrainFigures {
     pub rows: RowCounts,
     pub before: Evaluation,
     pub after: Evaluation,
+    /// What the test rows are worth. Figures written before that was looked at have none.
+    #[serde(default)]
+    pub cleanliness: Option<Cleanliness>,
     pub final_loss: f64,
     pub steps: u64,
     pub seconds: PhaseSeconds,
@@ -58,7 +62,7 @@ impl TrainFigures {
     pub fn to_table(&self) -> String {
         format!(
             "{}training {:.1} s ({:.1} rows/s, {} steps), scoring {} rows {:.1} s, peak memory {}\nadapter: {}",
-            comparison(&self.before, &self.after),
+            comparison(&self.before, &self.after, self.cleanliness.as_ref()),
             self.seconds.training,
             self.rows_per_second.training,
             self.steps,
@@ -82,6 +86,8 @@ pub struct EvaluateFigures {
     /// The base without the adapter, under the same prompt.
     pub before: Evaluation,
     pub after: Evaluation,
+    /// What the rows are worth, as far as they tell by themselves: what the adapter was trained on is not known here.
+    pub cleanliness: Cleanliness,
     pub rows_per_second: f64,
     pub peak_resident_bytes: Option<u64>,
 }
@@ -91,7 +97,7 @@ impl EvaluateFigures {
     pub fn to_table(&self) -> String {
         format!(
             "{}{} rows in {:.1} s ({:.1} rows/s)",
-            comparison(&self.before, &self.after),
+            comparison(&self.before, &self.after, Some(&self.cleanliness)),
             self.rows,
             self.after.seconds,
             self.rows_per_second
@@ -135,8 +141,8 @@ impl ExportFigures {
     }
 }
 
-/// Before and after: the headline figures, every label's F1, both confusion matrices.
-fn comparison(before: &Evaluation, after: &Evaluation) -> String {
+/// Before and after: the headline figures, every label's F1, what the test rows are worth, both confusion matrices.
+fn comparison(before: &Evaluation, after: &Evaluation, cleanliness: Option<&Cleanliness>) -> String {
     let mut table = format!("\n{:<20} {:>8} {:>8} {:>8}\n", "", "before", "after", "change");
     let mut line = |name: &str, before: f64, after: f64| {
         let _ = writeln!(table, "{name:<20} {before:>8.3} {after:>8.3} {:>+8.3}", after - before);
@@ -147,9 +153,26 @@ fn comparison(before: &Evaluation, after: &Evaluation) -> String {
     for (before, after) in before.classes.iter().zip(&after.classes) {
         line(&format!("F1 {}", shorten(&before.label, 16)), before.f1, after.f1);
     }
+    if let Some(cleanliness) = cleanliness {
+        table += &badge(cleanliness);
+    }
     let _ = writeln!(table, "\nbefore{}", confusion_table(before));
     let _ = writeln!(table, "after{}", confusion_table(after));
     table
+}
+
+/// The badge, with the scores on the clean rows alone where there are others.
+fn badge(cleanliness: &Cleanliness) -> String {
+    let mut words = format!("\ntest rows: {}\n", cleanliness.words());
+    if let (false, Some(before), Some(after)) = (cleanliness.is_clean(), cleanliness.before, cleanliness.after) {
+        let _ = writeln!(words, "on the {} clean ones alone:", cleanliness.clean_rows);
+        let mut line = |name: &str, before: f64, after: f64| {
+            let _ = writeln!(words, "{name:<20} {before:>8.3} {after:>8.3} {:>+8.3}", after - before);
+        };
+        line("accuracy", before.accuracy, after.accuracy);
+        line("macro-F1", before.macro_f1, after.macro_f1);
+    }
+    words
 }
 
 /// True labels down, predicted labels across.
@@ -215,6 +238,14 @@ mod tests {
             rows: RowCounts { train: 5, validation: 0, test: 3, rejected: 1 },
             before: evaluation([0, 0, 0]),
             after: evaluation([0, 1, 1]),
+            cleanliness: Some(Cleanliness {
+                test_rows: 3,
+                contradicted: 1,
+                also_in_training: 0,
+                clean_rows: 2,
+                before: Some(Score { accuracy: 0.5, macro_f1: 0.25 }),
+                after: Some(Score { accuracy: 0.75, macro_f1: 0.5 }),
+            }),
             final_loss: 0.1,
             steps: 4,
             seconds: PhaseSeconds { loading: 0.1, baseline: 2.0, training: 3.0, evaluating: 2.0 },
@@ -234,6 +265,8 @@ mod tests {
         assert_eq!(json["after"]["accuracy"], 1.0);
         let table = figures.to_table();
         assert!(table.contains("+0.667") && table.contains("negative"), "{table}");
+        assert!(table.contains("1 of 3 test rows contradicted") && table.contains("2 clean ones"), "{table}");
+        assert!(table.contains("0.750"), "{table}");
     }
 
     #[test]

@@ -3,18 +3,20 @@
 mod changes;
 mod conversion;
 mod csv_export;
+pub(crate) mod dealing;
 mod doctor_for_now;
 mod edits;
 mod examinations;
 mod examined;
 mod findings;
 mod folding;
+pub(crate) mod frozen;
 mod import;
 mod merge;
 mod opened;
 mod rows;
 mod segment;
-mod snapshot;
+pub(crate) mod snapshot;
 mod upload;
 mod versions;
 

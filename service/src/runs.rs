@@ -2,6 +2,7 @@
 //! through [`RunStatus::after`], is guarded by the status it starts from, and stands in the run's history.
 
 mod deal;
+mod estimate;
 #[cfg(test)]
 mod tests;
 
@@ -13,16 +14,15 @@ use crate::feed::Feed;
 use crate::files::Files;
 use crate::models::Models;
 use domain::catalogue::{AdapterSource, ModelId};
-use domain::dataset::{DatasetId, Row};
+use domain::cleanliness::Cleanliness;
 use domain::error::UserError;
-use domain::model::{Estimate, PromptPreview};
 use domain::run::{
     LogLevel, Moment, NewRun, RunAction, RunDetail, RunEvent, RunId, RunPicture, RunStatus, RunSummary, StoredEvent,
     TestRow,
 };
 use domain::spec::TrainSpec;
 use engine::classify::ClassifierFile;
-use engine::train::{Example, TrainRequest, adapter_directory};
+use engine::train::{TrainRequest, adapter_directory};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 use std::io::BufRead;
@@ -30,12 +30,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-use deal::deal;
+pub(crate) use deal::TestNote;
+use deal::{Pins, deal};
 
 /// Longest name of a run, in characters.
 const MAX_NAME_CHARS: usize = 200;
-/// Rows of a part that an estimate looks at; of more it takes every n-th and multiplies.
-const ESTIMATED_ROWS: usize = 5000;
 
 /// Clones share everything.
 #[derive(Clone)]
@@ -69,6 +68,13 @@ pub(crate) struct Claimed {
     pub progress: f64,
 }
 
+/// A claimed run with all that it needs.
+pub(crate) struct Prepared {
+    pub request: TrainRequest,
+    /// One per test row.
+    pub notes: Vec<TestNote>,
+}
+
 /// A finished run, as far as a classifier needs it.
 pub(crate) struct FinishedRun {
     pub base: ModelId,
@@ -97,17 +103,19 @@ impl Runs {
         self.models.base(new.base_model).await?;
         let base = self.models.info(new.base_model).await?;
         self.start_from(&new).await?;
-        let dealt = deal(&self.datasets, &new).await?;
+        let pins = Pins::now(&self.datasets, &new).await?;
+        let dealt = deal(&self.datasets, &new, &pins).await?;
+        let cleanliness = dealt.cleanliness();
         let id = self.db.next_number("run").await?;
         let queue_order = self.db.next_number("queue").await?;
-        let new = NewRun { name: run_name(&new.name, id), ..new };
+        let new = NewRun { name: run_name(&new.name, id), dataset_version: Some(pins.dataset), ..new };
         let now = (self.clock)();
 
         let mut transaction = self.db.begin_write().await?;
         sqlx::query(
             "INSERT INTO runs (id, name, status, queue_order, dataset_id, base_model, request, labels, train_rows, \
-             validation_rows, test_rows, progress, created_at_ms, base_model_id) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0.0, $12, $13)",
+             validation_rows, test_rows, progress, created_at_ms, base_model_id, dataset_version, pins, cleanliness) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0.0, $12, $13, $14, $15, $16)",
         )
         .bind(id)
         .bind(&new.name)
@@ -122,17 +130,20 @@ impl Runs {
         .bind(dealt.test.len() as i64)
         .bind(now)
         .bind(new.base_model)
+        .bind(pins.dataset)
+        .bind(to_json(&pins)?)
+        .bind(to_json(&cleanliness)?)
         .execute(&mut *transaction)
         .await?;
         let mut events = vec![RunEvent::Status { status: RunStatus::Queued, message: None }];
-        if dealt.test_rows_known > 0 {
+        if !cleanliness.is_clean() {
             events.push(log(
                 LogLevel::Warning,
                 format!(
-                    "{} of the {} test texts are among the training or validation texts, too; the result will look \
-                     better than it is.",
-                    dealt.test_rows_known,
-                    dealt.test.len()
+                    "The test rows are not clean: {}. Scores on them look other than they are; beside them the run shows \
+                     the scores on the {} clean rows alone.",
+                    cleanliness.words(),
+                    cleanliness.clean_rows
                 ),
             ));
         }
@@ -202,43 +213,6 @@ impl Runs {
         self.transition(id, RunAction::Resume, Some(log(LogLevel::Info, what)), None).await?;
         self.queued.notify_one();
         Ok(())
-    }
-
-    /// A row of the dataset as the model will see it. `row` counts from 0 and goes round at the end.
-    pub async fn preview(
-        &self,
-        base: ModelId,
-        dataset: DatasetId,
-        spec: &TrainSpec,
-        row: u64,
-    ) -> Result<(Row, PromptPreview)> {
-        spec.check()?;
-        let base = self.models.base(base).await?;
-        let summary = self.datasets.get(dataset).await?;
-        let row = self.datasets.row(dataset, row % summary.rows.max(1)).await?;
-        let labels: Vec<String> = summary.labels.into_iter().map(|count| count.label).collect();
-        let label = labels.iter().position(|label| *label == row.label).unwrap_or_default();
-        let example = Example { text: row.text.clone(), label };
-        let (models, spec) = (self.models.clone(), spec.clone());
-        let preview = blocking(move || {
-            let reader = models.reader(&base)?;
-            Ok(engine::train::preview(&reader, &spec, &labels, &example)?)
-        })
-        .await?;
-        Ok((row, preview))
-    }
-
-    /// Time, memory and numbers of a run that has not been started.
-    pub async fn estimate(&self, new: &NewRun) -> Result<Estimate> {
-        new.spec.check()?;
-        let request = self.request(0, new).await?;
-        let base = self.models.base(new.base_model).await?;
-        let models = self.models.clone();
-        blocking(move || {
-            let base = models.load(&base, request.spec.quantization)?;
-            estimate_from_sample(&base, request)
-        })
-        .await
     }
 
     /// The test rows with the answers before and after. Empty while the run has not come to its end.
@@ -419,10 +393,24 @@ impl Runs {
         Ok(())
     }
 
-    /// What the engine needs to carry out a claimed run.
-    pub(crate) async fn request(&self, id: RunId, new: &NewRun) -> Result<TrainRequest> {
+    /// What the engine needs to carry out a claimed run, and the worker to tell of its test rows.
+    pub(crate) async fn prepare(&self, id: RunId, new: &NewRun) -> Result<Prepared> {
         let start_from = self.start_from(new).await?;
-        Ok(deal(&self.datasets, new).await?.into_request(new, start_from, self.files.run(id)))
+        let row = self.row(id).await?;
+        let pins = optional_json(&row, "pins")?.unwrap_or_else(Pins::of_old_run);
+        let mut dealt = deal(&self.datasets, new, &pins).await?;
+        let notes = std::mem::take(&mut dealt.notes);
+        Ok(Prepared { request: dealt.into_request(new, start_from, self.files.run(id)), notes })
+    }
+
+    /// Stores what a run's test rows are worth, with the scores on the clean ones.
+    pub(crate) async fn record_cleanliness(&self, id: RunId, cleanliness: &Cleanliness) -> Result<()> {
+        sqlx::query("UPDATE runs SET cleanliness = $2 WHERE id = $1")
+            .bind(id)
+            .bind(to_json(cleanliness)?)
+            .execute(&self.db.pool)
+            .await?;
+        Ok(())
     }
 
     /// The folder of the adapter that a run goes on from.
@@ -510,33 +498,12 @@ fn run_name(given: &str, id: RunId) -> String {
     if name.is_empty() { format!("Run {id}") } else { name }
 }
 
-/// The engine's estimate, on every n-th row of parts that are large.
-fn estimate_from_sample(base: &engine::BaseModel, mut request: TrainRequest) -> Result<Estimate> {
-    let all = [request.train.len(), request.validation.len(), request.test.len()];
-    for part in [&mut request.train, &mut request.validation, &mut request.test] {
-        let every = part.len().div_ceil(ESTIMATED_ROWS).max(1);
-        let mut place = 0;
-        part.retain(|_| {
-            place += 1;
-            (place - 1) % every == 0
-        });
+/// Reads a column that may hold JSON.
+fn optional_json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &'static str) -> Result<Option<T>> {
+    match row.try_get::<Option<String>, _>(column)? {
+        Some(_) => json_column(row, column).map(Some),
+        None => Ok(None),
     }
-    let rows_per_step = request.spec.rows_per_step() as usize;
-    let steps = |rows: usize| rows.div_ceil(rows_per_step).max(1) as f64;
-    let looked_at = [request.train.len(), request.validation.len(), request.test.len()];
-    let mut estimate = engine::train::estimate(base, &request)?;
-    if looked_at == all {
-        return Ok(estimate);
-    }
-    let train_factor = all[0] as f64 / looked_at[0].max(1) as f64;
-    let step_factor = steps(all[0]) / steps(looked_at[0]);
-    let evaluate_factor = (all[1] + all[2]) as f64 / (looked_at[1] + looked_at[2]).max(1) as f64;
-    let rows_factor = all.iter().sum::<usize>() as f64 / looked_at.iter().sum::<usize>().max(1) as f64;
-    estimate.train_seconds *= train_factor;
-    estimate.optimizer_steps = (estimate.optimizer_steps as f64 * step_factor).round() as u64;
-    estimate.evaluate_seconds *= evaluate_factor;
-    estimate.cut_rows = (estimate.cut_rows as f64 * rows_factor).round() as usize;
-    Ok(estimate)
 }
 
 fn count(row: &AnyRow, column: &'static str) -> Result<u64> {
@@ -557,11 +524,13 @@ fn summary_from(row: &AnyRow) -> Result<RunSummary> {
         status,
         dataset_id: row.try_get("dataset_id")?,
         dataset_name: row.try_get("dataset_name")?,
+        dataset_version: row.try_get("dataset_version")?,
         base_model: row.try_get("base_model")?,
         labels: json_column(row, "labels")?,
         accuracy_before: row.try_get("accuracy_before")?,
         accuracy_after: row.try_get("accuracy_after")?,
         macro_f1_after: row.try_get("macro_f1_after")?,
+        cleanliness: optional_json(row, "cleanliness")?,
         failure: row.try_get("failure")?,
         created_at_ms: row.try_get("created_at_ms")?,
         started_at_ms: row.try_get("started_at_ms")?,

@@ -22,6 +22,7 @@ pub async fn insert_run(database: &Database, id: RunId, status: RunStatus) -> Re
     let request = NewRun {
         name: format!("run {id}"),
         dataset_id: 1,
+        dataset_version: None,
         split: Default::default(),
         spec: TrainSpec::default(),
         base_model: 0,

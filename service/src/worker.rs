@@ -6,9 +6,10 @@
 use crate::error::{Result, ServiceError};
 use crate::files;
 use crate::models::Models;
-use crate::runs::{Claimed, Runs, log};
+use crate::runs::{Claimed, Prepared, Runs, TestNote, log};
+use domain::cleanliness::{Cleanliness, TestRowFlags};
 use domain::run::{LogLevel, Phase, RunAction, RunEvent, RunId, RunStatus, TestRow};
-use engine::train::{Example, TrainOutcome, TrainReport};
+use engine::train::{Example, TrainOutcome, TrainReport, TrainRequest};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -138,7 +139,7 @@ impl Worker {
             return Ok(Ended::Stopped);
         }
         let new = request?;
-        let request = self.handle.block_on(self.runs.request(id, &new))?;
+        let Prepared { request, notes } = self.handle.block_on(self.runs.prepare(id, &new))?;
         let base = self.handle.block_on(self.models.base(new.base_model))?;
         let base = self.models.load(&base, request.spec.quantization)?;
         let directory = &request.directory;
@@ -159,12 +160,18 @@ impl Worker {
             }
             TrainOutcome::Finished(report) => {
                 recorded?;
-                let told = match write_predictions(&self.runs.predictions_file(id), &request.test, *report) {
+                let cleanliness = clean_scores(&request, &notes, &report);
+                let rows = test_rows(&request.test, &notes, *report);
+                let stored = self
+                    .handle
+                    .block_on(self.runs.record_cleanliness(id, &cleanliness))
+                    .and_then(|()| write_predictions(&self.runs.predictions_file(id), &rows));
+                let told = match stored {
                     Ok(()) => None,
                     // Hours of training are worth more than a table.
                     Err(error) => Some(log(
                         LogLevel::Warning,
-                        format!("The table of the test rows could not be stored: {}", error.reason()),
+                        format!("The table of the test rows and their badge could not be stored: {}", error.reason()),
                     )),
                 };
                 Ok(Ended::Finished(told))
@@ -229,17 +236,30 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// One line per test row, written aside and renamed.
-fn write_predictions(path: &std::path::Path, test: &[Example], report: TrainReport) -> Result<()> {
+fn test_rows(test: &[Example], notes: &[TestNote], report: TrainReport) -> Vec<TestRow> {
     let answers = report.before_predictions.into_iter().zip(report.after_predictions);
-    files::write_whole(path, |writer| {
-        for (example, (before, after)) in test.iter().zip(answers) {
-            let row =
-                TestRow { text: example.text.clone(), truth: example.label, before: Some(before), after: Some(after) };
-            files::write_json_line(writer, &row)?;
-        }
-        Ok(())
-    })
+    let row = |((example, note), (before, after)): ((&Example, &TestNote), _)| TestRow {
+        row: Some(note.row),
+        text: example.text.clone(),
+        truth: example.label,
+        before: Some(before),
+        after: Some(after),
+        flags: note.flags,
+    };
+    test.iter().zip(notes).zip(answers).map(row).collect()
+}
+
+/// The badge with the scores on the clean rows alone.
+fn clean_scores(request: &TrainRequest, notes: &[TestNote], report: &TrainReport) -> Cleanliness {
+    let flags: Vec<TestRowFlags> = notes.iter().map(|note| note.flags).collect();
+    let truth: Vec<usize> = request.test.iter().map(|example| example.label).collect();
+    let answers = [&report.before_predictions[..], &report.after_predictions[..]];
+    Cleanliness::of(&flags).scored(&request.labels, &flags, &truth, answers)
+}
+
+/// One line per test row, written aside and renamed.
+fn write_predictions(path: &std::path::Path, rows: &[TestRow]) -> Result<()> {
+    files::write_whole(path, |writer| rows.iter().try_for_each(|row| files::write_json_line(writer, row)))
 }
 
 /// What a panic said.

@@ -70,7 +70,7 @@ pub fn describe_balance(spec: &TrainSpec, labels: &[String], label_weights: &[f3
 
 /// The order of an epoch: a Fisher-Yates shuffle whose draws depend on the seed and the epoch alone, so that a resumed
 /// run sees the rows that it would have seen.
-fn order_of_epoch(rows: usize, seed: u64, epoch: u64) -> Vec<usize> {
+pub fn order_of_epoch(rows: usize, seed: u64, epoch: u64) -> Vec<usize> {
     let stream = mix(mix(seed) ^ mix(epoch.wrapping_add(0x6570_6f63)));
     let mut order: Vec<usize> = (0..rows).collect();
     for last in (1..rows).rev() {

@@ -17,7 +17,7 @@ use crate::scratch::Scratch;
 use crate::table::{self, LabelledTable};
 use clap::{Args, Subcommand};
 use domain::spec::{LrSchedulerType, TargetModule, TrainSpec};
-use domain::split::{Part, Split};
+use domain::split::{Part, Split, SplitRow};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -127,7 +127,7 @@ fn read_parts(arguments: &BenchArguments) -> anyhow::Result<Parts> {
         }),
         (None, None, Some(data)) => {
             let all = read("--data", data)?;
-            let dealt = Split::default().deal(&all.rows)?;
+            let dealt = Split::default().deal(&SplitRow::of_file(&all.rows))?;
             let part = |wanted| LabelledTable {
                 rows: all
                     .rows

@@ -6,6 +6,7 @@ use crate::figures::{EvaluateFigures, peak_resident_bytes};
 use crate::table;
 use anyhow::{Context, bail};
 use clap::Args;
+use domain::cleanliness::{Cleanliness, flag_test_rows};
 use domain::metrics::Evaluation;
 use engine::Classifier;
 use std::path::PathBuf;
@@ -50,11 +51,15 @@ pub fn evaluate(arguments: EvaluateArguments) -> anyhow::Result<()> {
         let began = Instant::now();
         let predictions = score(work, classifier, &texts)?;
         let seconds = began.elapsed().as_secs_f64();
-        anyhow::Ok(Evaluation::from_predictions(&labels, &truth, &predictions, seconds))
+        anyhow::Ok((Evaluation::from_predictions(&labels, &truth, &predictions, seconds), predictions))
     };
-    let before = evaluate("scoring, before", &plain)?;
-    let after = evaluate("scoring, after", &classifier)?;
+    let (before, answers_before) = evaluate("scoring, before", &plain)?;
+    let (after, answers_after) = evaluate("scoring, after", &classifier)?;
+    let flags = flag_test_rows(&[], &[], &table.rows);
+    let cleanliness =
+        Cleanliness::of(&flags).scored(&labels, &flags, &truth, [&answers_before[..], &answers_after[..]]);
     let figures = EvaluateFigures {
+        cleanliness,
         adapter,
         base_model: base.info().name.clone(),
         device: engine::device::describe(base.device()).name,

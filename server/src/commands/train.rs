@@ -7,6 +7,7 @@ use crate::progress::Progress;
 use crate::table::{self, LabelledTable};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use domain::cleanliness::{Cleanliness, flag_test_rows};
 use domain::dataset::{check_labels, count_labels};
 use domain::spec::TrainSpec;
 use engine::adapter::peft;
@@ -144,6 +145,12 @@ pub fn run(base: &Base, Run { spec, parts, start_from, directory }: Run) -> anyh
         bail!("The test file has no usable rows.");
     }
 
+    let flags = flag_test_rows(&parts.train.rows, &parts.validation.rows, &parts.test.rows);
+    let cleanliness = Cleanliness::of(&flags);
+    if !cleanliness.is_clean() {
+        eprintln!("The test rows are not clean: {}.", cleanliness.words());
+    }
+
     let stop = interrupt::listen();
     let mut progress = Progress::start();
     let began = Instant::now();
@@ -166,7 +173,11 @@ pub fn run(base: &Base, Run { spec, parts, start_from, directory }: Run) -> anyh
         let trained = peft::read(&adapter)?.config;
         (spec.r, spec.lora_alpha, spec.target_modules) = (trained.r as u64, trained.lora_alpha, trained.target_modules);
     }
+    let truth: Vec<usize> = request.test.iter().map(|example| example.label).collect();
+    let answers = [&report.before_predictions[..], &report.after_predictions[..]];
+    let cleanliness = cleanliness.scored(&request.labels, &flags, &truth, answers);
     Ok(TrainFigures {
+        cleanliness: Some(cleanliness),
         adapter,
         start_from: request.start_from,
         base_model: base.info().name.clone(),

@@ -5,7 +5,7 @@ use domain::dataset::{LabelCount, Row};
 use domain::split::Part;
 use domain::version::{RowChange, RowId};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What the versions so far have made of rows, by id. Rows that are as their file had them are not here.
 pub type Changes = BTreeMap<RowId, RowChange>;
@@ -26,6 +26,7 @@ pub struct Snapshot {
     /// Segment and place of a label there, to its place in `labels`.
     label_places: Vec<Vec<u32>>,
     label_by_name: HashMap<String, u32>,
+    twins: OnceLock<Vec<u32>>,
 }
 
 impl Snapshot {
@@ -49,6 +50,7 @@ impl Snapshot {
             labels: Vec::new(),
             label_places: Vec::new(),
             label_by_name: HashMap::new(),
+            twins: OnceLock::new(),
         };
         snapshot.name_labels();
         snapshot
@@ -136,6 +138,12 @@ impl Snapshot {
         self.labels.get(self.label(place)).map_or("", String::as_str)
     }
 
+    /// A group number per place; exact and near duplicates share one. Worked out when it is first asked for, which takes
+    /// seconds for a million rows.
+    pub fn twins(&self) -> &[u32] {
+        self.twins.get_or_init(|| twins(self))
+    }
+
     /// Line of its file.
     pub fn line(&self, place: usize) -> u64 {
         self.locate(self.id(place)).map_or(0, |(segment, row)| self.segments[segment].line(row))
@@ -208,6 +216,13 @@ impl Snapshot {
         let row = id - self.first_ids[segment];
         (row < self.segments[segment].len()).then_some((segment, row))
     }
+}
+
+/// Exact duplicates, until the doctor knows the near ones.
+fn twins(snapshot: &Snapshot) -> Vec<u32> {
+    let mut groups: HashMap<u64, u32> = HashMap::new();
+    let key = |place| super::dealing::text_key(snapshot.text(place));
+    (0..snapshot.len()).map(|place| *groups.entry(key(place)).or_insert(place as u32)).collect()
 }
 
 #[cfg(test)]

@@ -205,12 +205,12 @@ async fn what_cannot_be_run_is_refused_before_it_is_queued() {
         (with_split(Split::PerLabel { train: 90, validation: 0, test: 9, seed: 1 }), ErrorKind::Invalid, "fewer rows"),
         (with_split(Split::Percent { train: 90.0, validation: 0.0, test: 20.0, seed: 1 }), ErrorKind::Invalid, "110"),
         (
-            with_split(Split::OwnTest { test_dataset: dataset.id, validation: 0.0, seed: 1 }),
+            with_split(Split::OwnTest { test_dataset: dataset.id, validation_dataset: None, validation: 0.0, seed: 1 }),
             ErrorKind::Invalid,
             "training dataset itself",
         ),
         (
-            with_split(Split::OwnTest { test_dataset: other.id, validation: 0.0, seed: 1 }),
+            with_split(Split::OwnTest { test_dataset: other.id, validation_dataset: None, validation: 0.0, seed: 1 }),
             ErrorKind::Invalid,
             "\"snowy\"",
         ),

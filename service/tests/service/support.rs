@@ -113,6 +113,7 @@ pub fn small_run(dataset_id: i64, epochs: u64) -> NewRun {
     NewRun {
         name: "small".to_string(),
         dataset_id,
+        dataset_version: None,
         split: Split::default(),
         spec,
         base_model: OWN_MODEL,
