@@ -6,6 +6,8 @@
 mod judging;
 mod review;
 
+pub use review::{HELD_FOR_MS, MAX_DOUBTFUL_AT_ONCE};
+
 use crate::Clock;
 use crate::datasets::Datasets;
 use crate::db::{Database, json_column, to_json};

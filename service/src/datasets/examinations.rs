@@ -213,8 +213,9 @@ impl Examiner {
             if self.stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         let examined = Examined::new(report);
-        examined.write(&self.datasets.files.examination(id, version))?;
+        // First, so that whoever sees the report finds the verdict in lists, too.
         self.handle.block_on(self.store_verdict(key, &examined.examination))?;
+        examined.write(&self.datasets.files.examination(id, version))?;
         Ok(examined)
     }
 

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Most memory that open versions take together, beside what is mapped from the disk.
-const MAX_BYTES: usize = 256 << 20;
+const MAX_BYTES: usize = 128 << 20;
 /// Most versions that are open: each holds maps, of which the system gives a process some ten thousand.
 const MAX_VERSIONS: usize = 64;
 

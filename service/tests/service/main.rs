@@ -4,11 +4,14 @@
 mod bad_files;
 mod conversion;
 mod datasets;
+mod examinations;
 #[path = "../hub/server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the Hub's client use more of it")]
 mod hub;
+mod label_checks;
 mod models;
 mod runs;
+mod scores;
 mod support;
 mod uploads;
 mod versions;

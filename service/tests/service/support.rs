@@ -1,12 +1,14 @@
 //! A service in a folder of its own, and short ways to do what every test does.
 
 use domain::catalogue::OWN_MODEL;
-use domain::dataset::DatasetSummary;
+use domain::dataset::{DatasetId, DatasetSummary};
 use domain::error::UserError;
+use domain::finding::{Examination, ExaminationState};
 use domain::reading::{FileFormat, ImportRequest, ReadOptions, TextSource, UploadPreview};
 use domain::run::{NewRun, RunEvent, RunId, RunStatus, StoredEvent};
 use domain::spec::TrainSpec;
 use domain::split::Split;
+use domain::version::VersionNumber;
 use service::hub::HubSettings;
 use service::{Service, ServiceConfig, ServiceError};
 use std::path::{Path, PathBuf};
@@ -72,6 +74,19 @@ pub async fn upload(service: &Service, name: &str, bytes: &[u8]) -> Result<Uploa
 pub async fn import(service: &Service, name: &str, text: &str) -> DatasetSummary {
     let preview = upload(service, name, text.as_bytes()).await.unwrap();
     service.datasets.import(&preview.upload, request("", preview.options)).await.unwrap()
+}
+
+/// What the examination of a version comes to, once it is done.
+pub async fn examined(service: &Service, dataset: DatasetId, version: Option<VersionNumber>) -> Examination {
+    loop {
+        match service.datasets.examination(dataset, version).await.unwrap() {
+            ExaminationState::Done { examination } => return *examination,
+            ExaminationState::Failed { reason } => panic!("the examination failed: {reason}"),
+            ExaminationState::Waiting | ExaminationState::Working { .. } => {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+    }
 }
 
 /// A new dataset, made by somebody called Test.
