@@ -84,8 +84,8 @@ pub struct Service {
     pub classifiers: Classifiers,
     pub models: Models,
     pub exports: Exports,
-    pub hub_datasets: HubDatasets,
     pub label_checks: LabelChecks,
+    pub hub_datasets: HubDatasets,
     life: Arc<Life>,
 }
 
@@ -191,8 +191,8 @@ impl Service {
             classifiers,
             models,
             exports,
-            hub_datasets,
             label_checks,
+            hub_datasets,
             life: Arc::new(life),
         })
     }

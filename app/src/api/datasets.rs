@@ -1,7 +1,7 @@
 //! Server functions for datasets.
 
 use crate::error::ApiError;
-use domain::dataset::{DatasetId, DatasetSummary, RejectedRow, RowPage};
+use domain::dataset::{DatasetId, DatasetSummary, RejectedRow};
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -23,17 +23,6 @@ pub async fn list_datasets() -> Result<Vec<DatasetSummary>, ApiError> {
 #[server]
 pub async fn get_dataset(id: DatasetId) -> Result<DatasetSummary, ApiError> {
     Ok(expect_context::<service::Service>().datasets.get(id).await?)
-}
-
-/// The rows whose text holds `search`, with that label where one is given; pages count from 0.
-#[server]
-pub async fn dataset_rows(
-    id: DatasetId,
-    search: String,
-    label: Option<String>,
-    page: u64,
-) -> Result<RowPage, ApiError> {
-    Ok(expect_context::<service::Service>().datasets.rows(id, &search, label.as_deref(), page).await?)
 }
 
 /// Some of the rows that could not be used; pages count from 0.
