@@ -60,7 +60,7 @@ pub fn check_file(
         Ok(on_progress("reading", share).is_continue())
     })?;
     check_labels(writer.labels())?;
-    writer.finish(&path.file_name().unwrap_or_default().to_string_lossy())?;
+    writer.finish(&path.file_name().unwrap_or_default().to_string_lossy(), rejected_rows)?;
     let snapshot = Snapshot::new(vec![Arc::new(Segment::open(&folder)?)], BTreeMap::new());
     let surroundings =
         Surroundings { rejected: rejected_rows, tokens: None, max_length: usize::MAX, frozen_test: None };

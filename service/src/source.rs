@@ -11,9 +11,13 @@ mod delimited;
 mod detect;
 mod dialect;
 mod encoding;
+mod excel;
 mod fields;
+mod json;
 mod kind;
 mod labels;
+mod names;
+mod parquet;
 mod plan;
 mod records;
 
@@ -54,7 +58,7 @@ pub type Take<'a> = dyn FnMut(std::result::Result<SourceRow, RejectedRow>, f64) 
 /// It cannot be read in this way.
 pub fn columns(path: &Path, options: &ReadOptions) -> Result<Vec<String>> {
     let container = Container::open(path, options.member.as_deref())?;
-    Ok(Records::open(&container, options, Some(&[]))?.columns)
+    Ok(Records::open(&container, options, Some(&[]))?.columns().to_vec())
 }
 
 /// Goes through the rows in the order of the file until `take` says `false`. Blocks.
@@ -63,12 +67,12 @@ pub fn columns(path: &Path, options: &ReadOptions) -> Result<Vec<String>> {
 /// The file cannot be read in this way, or is damaged; in words for the person. And what `take` says.
 pub fn read(path: &Path, options: &ReadOptions, take: &mut Take) -> Result<()> {
     let container = Container::open(path, options.member.as_deref())?;
-    let columns = Records::open(&container, options, Some(&[]))?.columns;
-    read_planned(&container, options, &Plan::new(&columns, options)?, take)
+    let records = Records::open(&container, options, Some(&[]))?;
+    let plan = Plan::new(records.columns(), options)?;
+    read_planned(records.narrowed(&container, options, &plan.needed())?, &plan, take)
 }
 
-fn read_planned(container: &Container, options: &ReadOptions, plan: &Plan, take: &mut Take) -> Result<()> {
-    let mut records = Records::open(container, options, Some(&plan.needed()))?;
+fn read_planned(mut records: Records, plan: &Plan, take: &mut Take) -> Result<()> {
     while let Some(record) = records.next_record()? {
         let row = record.and_then(|line| {
             let reject = |reason: &str| RejectedRow { line, reason: reason.to_string(), excerpt: records.excerpt() };
@@ -109,7 +113,8 @@ pub fn read_table(path: &Path, text_column: &str, label_column: Option<&str>) ->
         }
     };
     let (mut rows, mut rejected) = (Vec::new(), Vec::new());
-    read_planned(&container, &options, &plan, &mut |row, _| {
+    let records = Records::open(&container, &options, Some(&plan.needed()))?;
+    read_planned(records, &plan, &mut |row, _| {
         match row {
             Ok(SourceRow { row, .. }) => rows.push(Row { label: row.label.trim().to_string(), ..row }),
             Err(row) => rejected.push(row),
@@ -139,5 +144,9 @@ fn excerpt(source: &str) -> String {
     excerpt
 }
 
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod test_files;
 #[cfg(test)]
 mod tests;

@@ -124,14 +124,14 @@ pub async fn get_split_basis(dataset: DatasetId) -> Result<SplitBasis, ApiError>
 
 /// Freezes the test rows that the form's split gives, and turns the form to them.
 #[server]
-pub async fn freeze_test(form: RunForm) -> Result<FrozenTest, ApiError> {
+pub async fn freeze_test(form: RunForm, #[server(default)] by: String) -> Result<FrozenTest, ApiError> {
     let mut form = form;
     form.settle_modules();
     let split = form.split()?;
     split.check()?;
     let dataset =
         form.dataset_id().ok_or_else(|| domain::error::UserError::invalid("Choose a dataset, then freeze."))?;
-    let by = domain::version::NOBODY;
+    let by = if by.is_empty() { domain::version::NOBODY } else { &by };
     let frozen = expect_context::<service::Service>().datasets.freeze_test(dataset, &split, by).await?;
     form.set("split", "frozen");
     super::plain_form::back_to(&format!("/runs/new?{}", form.query()));

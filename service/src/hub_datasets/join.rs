@@ -75,12 +75,12 @@ fn join(files: &[SourceFile], upload: &mut Upload, handle: &Handle, stops: &dyn 
         let options = detect(&file.path, &ReadWish::default()).map_err(in_words)?.options;
         let container = Container::open(&file.path, options.member.as_deref()).map_err(in_words)?;
         let mut records = Records::open(&container, &options, None).map_err(in_words)?;
-        let known = columns.get_or_insert_with(|| records.columns.clone());
-        if *known != records.columns {
+        let known = columns.get_or_insert_with(|| records.columns().to_vec());
+        if known != records.columns() {
             return Err(UserError::invalid(format!(
                 "{} has other columns ({}) than {} ({}). Fetch them one by one.",
                 file.name,
-                shown(&records.columns),
+                shown(records.columns()),
                 files[0].name,
                 shown(known)
             ))

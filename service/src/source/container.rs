@@ -14,9 +14,9 @@ use std::rc::Rc;
 use zip::{CompressionMethod, ZipArchive};
 
 /// A file may unpack to this whatever its size.
-const FREE_UNPACKED_BYTES: u64 = 64 << 20;
+pub const FREE_UNPACKED_BYTES: u64 = 64 << 20;
 /// And beyond that to so many times its size: text shrinks to a tenth, tables of repeated words to a fiftieth.
-const MAX_RATIO: u64 = 200;
+pub const MAX_RATIO: u64 = 200;
 /// Most that any file may unpack to.
 const MAX_UNPACKED_BYTES: u64 = 8 * MAX_UPLOAD_BYTES;
 /// What may be read of a zip archive to learn which files it holds.
@@ -91,10 +91,9 @@ impl Container {
     }
 
     fn open_archive(&mut self, file: File, wished: Option<&str>) -> Result<()> {
-        let mut archive = open_zip(file).map_err(|_| damaged("zip archive"))?;
+        let (mut archive, _) = open_zip(file).map_err(|_| damaged("zip archive"))?;
         let names: Vec<String> = (0..archive.len()).map(|index| name_of(&archive, index)).collect();
-        let holds = |name: &str| names.iter().any(|held| held == name);
-        if holds("[Content_Types].xml") && names.iter().any(|name| name.ends_with("workbook.xml")) {
+        if is_workbook(&names) {
             // A workbook is a zip archive itself; it is not shown as one.
             (self.is_workbook, self.compression) = (true, None);
             return Ok(());
@@ -204,6 +203,16 @@ impl Container {
         Ok(Stream { inner, read, size, unpacked: 0, check, path: self.path.clone(), compression: self.compression })
     }
 
+    /// What is packed here is a workbook, by its beginning and its own directory.
+    pub fn holds_workbook(&self, beginning: &[u8]) -> Result<bool> {
+        if compression_of(beginning) != Some(Compression::Zip) {
+            return Ok(false);
+        }
+        let Ok((archive, _)) = open_zip(self.file()?) else { return Ok(false) };
+        let names: Vec<String> = (0..archive.len()).map(|index| name_of(&archive, index)).collect();
+        Ok(is_workbook(&names))
+    }
+
     /// The unpacked file, for formats that are read here and there: the file itself, or a copy without a name that
     /// goes with the last handle on it.
     pub fn file(&self) -> Result<File> {
@@ -243,20 +252,24 @@ pub fn compression_of(magic: &[u8]) -> Option<Compression> {
 
 /// Opens the directory of a zip archive. It is read by a crate that takes the directory's word for its length, so
 /// what may be read for it is limited here.
-pub fn open_zip<F: Read + Seek>(file: F) -> zip::result::ZipResult<ZipArchive<Limited<F>>> {
-    ZipArchive::new(Limited { file, left: DIRECTORY_BYTES })
+///
+/// Also gives what may still be read; setting it lifts the limit.
+pub fn open_zip<F: Read + Seek>(file: F) -> zip::result::ZipResult<(ZipArchive<Limited<F>>, Rc<Cell<u64>>)> {
+    let left = Rc::new(Cell::new(DIRECTORY_BYTES));
+    Ok((ZipArchive::new(Limited { file, left: Rc::clone(&left) })?, left))
 }
 
 /// A file of which only so many bytes may be read.
 pub struct Limited<F> {
     file: F,
-    left: u64,
+    left: Rc<Cell<u64>>,
 }
 
 impl<F: Read> Read for Limited<F> {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
         let read = self.file.read(bytes)?;
-        self.left = self.left.checked_sub(read as u64).ok_or_else(|| std::io::Error::other("too long a directory"))?;
+        let left = self.left.get().checked_sub(read as u64);
+        self.left.set(left.ok_or_else(|| std::io::Error::other("too long a directory"))?);
         Ok(read)
     }
 }
@@ -269,6 +282,10 @@ impl<F: Seek> Seek for Limited<F> {
 
 fn name_of<F: Read + Seek>(archive: &ZipArchive<F>, index: usize) -> String {
     archive.name_for_index(index).and_then(|name| name.ok()).map(|name| name.into_owned()).unwrap_or_default()
+}
+
+fn is_workbook(names: &[String]) -> bool {
+    names.iter().any(|name| name == "[Content_Types].xml") && names.iter().any(|name| name.ends_with("workbook.xml"))
 }
 
 /// What a zip archive is that is a document of another kind.

@@ -3,10 +3,11 @@
 use super::columns::{self, ChosenColumns};
 use super::container::{Container, compression_of};
 use super::dialect::{self, Chosen};
+use super::excel::ExcelRecords;
 use super::fields::Fields;
 use super::plan::Plan;
 use super::records::Records;
-use super::{encoding, kind, labels};
+use super::{encoding, kind, labels, names};
 use crate::error::Result;
 use domain::dataset::{LabelCount, RejectedRow};
 use domain::error::UserError;
@@ -53,8 +54,15 @@ pub struct Detected {
 pub fn detect(path: &Path, wish: &ReadWish) -> Result<Detected> {
     let container = Container::open(path, wish.member.as_deref())?;
     let beginning = container.stream()?.beginning(BEGINNING_BYTES)?;
-    let options = way_of_reading(&container, &beginning, wish)?;
-    let mut records = Records::open(&container, &options, None)?;
+    let mut options = way_of_reading(&container, &beginning, wish)?;
+    let mut records = if options.format == FileFormat::Excel {
+        // What only the sheet tells is found while it is opened, as that takes longest.
+        let records = ExcelRecords::open(&container, wish.sheet.as_deref(), wish.has_header)?;
+        (options.sheet, options.has_header) = (Some(records.sheet.clone()), records.has_header);
+        Records::Excel(records)
+    } else {
+        Records::open(&container, &options, None)?
+    };
     let sample = Sample::take(&mut records)?;
     if sample.rows.is_empty() {
         let first = sample.trouble.first().map(|row| format!(" Line {}: {}.", row.line, row.reason));
@@ -108,6 +116,9 @@ fn format_of(container: &Container, beginning: &[u8]) -> Result<FileFormat> {
     if container.is_workbook {
         return Ok(FileFormat::Excel);
     }
+    if container.compression.is_some() && container.holds_workbook(beginning)? {
+        return Ok(FileFormat::Excel);
+    }
     if container.compression.is_some() && compression_of(beginning).is_some() {
         return Err(UserError::invalid(
             "The file is an archive inside an archive. Unpack it and upload the table itself.",
@@ -124,21 +135,28 @@ fn propose(
     sample: Sample,
     wish: &ReadWish,
 ) -> Result<Detected> {
-    let columns = records.columns;
+    let columns = records.columns().to_vec();
     let chosen_text = match &wish.text {
         Some(TextSource::Column(column)) => Some(*column),
         _ => None,
     };
     let chosen = ChosenColumns { text: chosen_text, label: wish.label_column };
     let proposal = columns::propose(&columns, sample.rows.iter().map(|(_, fields)| fields), chosen);
-    options.text = wish.text.clone().unwrap_or(TextSource::Column(proposal.text));
+    let alpaca = || alpaca_text(&columns, &sample).filter(|_| records.shape().is_some());
+    options.text = wish.text.clone().or_else(alpaca).unwrap_or(TextSource::Column(proposal.text));
     options.label_column = proposal.label;
     options.split_column = wish.split_column.or(proposal.split);
 
     let label_of = |(_, fields): &(u64, Fields)| fields.get(options.label_column).to_string();
     let all_labels: Vec<String> = sample.rows.iter().map(label_of).filter(|label| !label.trim().is_empty()).collect();
     let counts = labels::count(all_labels.iter().map(String::as_str), usize::MAX);
+    let notes = container.notes.iter().filter_map(|note| serde_json::from_str(note).ok());
+    let notes: Vec<serde_json::Value> = records.notes().iter().cloned().chain(notes).collect();
+    let names = columns.get(options.label_column).and_then(|label| names::find(&notes, label)).unwrap_or_default();
     options.label_names = labels::trim_names(&counts);
+    let named = labels::name_integers(&counts, &names);
+    let labels_are_integers = labels::are_integers(&counts) && named.is_empty();
+    options.label_names.extend(named);
 
     // A table of one column has nothing to choose from; the person is to see it all the same and read it otherwise.
     let plan = match Plan::new(&columns, &options) {
@@ -161,17 +179,33 @@ fn propose(
     Ok(Detected {
         compression: container.compression,
         members: container.members,
-        sheets: Vec::new(),
-        shape: None,
+        sheets: records.sheets().to_vec(),
+        shape: records.shape().map(String::from),
         rows: shown.clone().map(|fields| fields.iter().map(shorten).collect()).collect(),
         texts: shown.map(|fields| shorten(&plan.text(fields).unwrap_or_default())).collect(),
         merges: labels::propose_merges(&counts),
-        labels_are_integers: labels::are_integers(&counts),
+        labels_are_integers,
         labels: counts.into_iter().take(PREVIEW_LABELS).collect(),
         rows_looked_at: sample.rows.len() as u64,
         columns,
         options,
         trouble,
+    })
+}
+
+/// Of instructions with an input, both are the text, unless one of them is the same or missing on every row.
+fn alpaca_text(columns: &[String], sample: &Sample) -> Option<TextSource> {
+    let place = |name: &str| columns.iter().position(|column| column == name);
+    let (instruction, input, _) = (place("instruction")?, place("input")?, place("output")?);
+    let varies = |column: usize| {
+        let mut values = sample.rows.iter().map(|(_, fields)| fields.get(column).trim());
+        let first = values.next();
+        values.any(|value| Some(value) != first)
+    };
+    Some(match (varies(instruction), varies(input)) {
+        (false, true) => TextSource::Column(input),
+        (true, false) => TextSource::Column(instruction),
+        _ => TextSource::Template("{instruction}\n{input}".to_string()),
     })
 }
 
@@ -190,7 +224,7 @@ impl Sample {
             match records.next_record()? {
                 Some(Ok(line)) => {
                     let mut fields = records.fields().clone();
-                    fields.fill_up(records.columns.len());
+                    fields.fill_up(records.columns().len());
                     bytes += fields.bytes();
                     rows.push((line, fields));
                 }

@@ -4,6 +4,7 @@ use crate::api::import_form::name_of_file;
 use crate::api::uploads::{ImportUpload, get_import_progress};
 use crate::components::{Button, ButtonKind, Card, ErrorNotice, Field, ProgressBar};
 use crate::format;
+use crate::reviewer;
 use domain::dataset::DatasetSummary;
 use domain::reading::ImportProgress;
 use leptos::prelude::*;
@@ -34,6 +35,7 @@ pub fn Destination(
     let has_datasets = !datasets.is_empty();
     let datasets = StoredValue::new(datasets);
     let pending = import.pending();
+    let reviewer = reviewer::remembered_name();
     view! {
         <Card title="What becomes of it">
             <div class="stack destination">
@@ -48,7 +50,7 @@ pub fn Destination(
                             </fieldset>
                         }
                     })}
-                <input type="hidden" name="form[by]" prop:value=move || draft.form.read().get("by").to_string() />
+                <input type="hidden" name="form[by]" prop:value=reviewer />
                 <div class="destination-new">
                     <Field label="Name of the dataset" id="name">
                         <input

@@ -2,6 +2,7 @@ use super::Draft;
 use crate::api::runs::{FreezeTest, freeze_test};
 use crate::components::{Button, ErrorNotice, Field, TimeStamp};
 use crate::format;
+use crate::reviewer;
 use domain::dataset::DatasetSummary;
 use domain::split::{FrozenTest, Split};
 use leptos::prelude::*;
@@ -140,7 +141,8 @@ fn FrozenWords(frozen: FrozenTest) -> impl IntoView {
 /// Keeps the test rows of the split that is chosen for all later runs and versions. A second way out of the same form.
 #[component]
 fn Freeze(draft: Draft) -> impl IntoView {
-    let freeze = Action::new(move |(): &()| freeze_test(draft.form.get_untracked()));
+    let reviewer = reviewer::remembered_name();
+    let freeze = Action::new(move |(): &()| freeze_test(draft.form.get_untracked(), reviewer::by(reviewer)));
     Effect::new(move |_| {
         if let Some(Ok(_)) = freeze.value().get() {
             draft.basis.refetch();
