@@ -34,12 +34,18 @@ pub struct FinishedRun {
 #[server]
 pub async fn get_dataset_page(id: DatasetId, version: Option<VersionNumber>) -> Result<DatasetPageData, ApiError> {
     let service = expect_context::<service::Service>();
+    let mut versions = service.datasets.versions(id).await?;
+    let shown = version.or(versions.first().map(|newest| newest.number));
+    // Of very many versions the first ones are not listed.
+    if let Some(asked) = version.filter(|asked| versions.iter().all(|listed| listed.number != *asked)) {
+        versions.push(service.datasets.version(id, asked).await?);
+    }
     let runs = service.runs.list().await?.into_iter();
     let runs = runs.filter(|run| run.dataset_id == id && run.status == domain::run::RunStatus::Finished);
     Ok(DatasetPageData {
         summary: service.datasets.get(id).await?,
-        versions: service.datasets.versions(id).await?,
-        examination: service.datasets.examination(id, version).await?,
+        versions,
+        examination: service.datasets.examination(id, shown).await?,
         runs: runs.map(|run| FinishedRun { id: run.id, name: run.name }).collect(),
         checks: service.label_checks.list(id).await?,
     })
