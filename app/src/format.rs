@@ -21,6 +21,14 @@ pub fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
+/// The beginning of a text where it is longer than so many characters.
+pub fn excerpt(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// A share from 0 to 1 in percent with one decimal: `75.2 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
@@ -126,6 +134,7 @@ mod tests {
     fn numbers_and_sizes() {
         assert_eq!([count(0), count(999), count(1000), count(1234567)], ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([813.0, 12_698.0, 209_715_200.0, 7.5e9].map(bytes), ["813 B", "12.4 KB", "200 MB", "7.0 GB"]);
+        assert_eq!(["Länge", "Länger"].map(|text| excerpt(text, 5)), ["Länge", "Länge…"]);
         assert_eq!([percent(0.7524), percent(1.0)], ["75.2 %", "100.0 %"]);
     }
 

@@ -9,6 +9,7 @@
 pub mod api;
 pub mod charts;
 pub mod components;
+pub mod difference;
 pub mod error;
 pub mod format;
 #[cfg(feature = "hydrate")]
@@ -16,6 +17,7 @@ mod hydrate;
 pub mod live;
 pub mod pages;
 pub mod polled;
+pub mod reviewer;
 pub mod theme;
 
 use components::SiteHeader;
@@ -71,6 +73,7 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/datasets") view=pages::datasets::DatasetsPage ssr=SsrMode::Async />
                         <Route path=path!("/datasets/new") view=pages::new_dataset::NewDatasetPage ssr=SsrMode::Async />
                         <Route path=path!("/datasets/:id") view=pages::dataset::DatasetPage ssr=SsrMode::Async />
+                        <Route path=path!("/datasets/:id/review/:check") view=pages::review::ReviewPage ssr=SsrMode::Async />
                         <Route path=path!("/models") view=pages::models::ModelsPage ssr=SsrMode::Async />
                         <Route path=path!("/runs") view=pages::runs::RunsPage ssr=SsrMode::Async />
                         <Route path=path!("/runs/new") view=pages::new_run::NewRunPage ssr=SsrMode::Async />

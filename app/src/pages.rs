@@ -8,5 +8,6 @@ pub mod new_dataset;
 pub mod new_run;
 pub mod not_found;
 pub mod overview;
+pub mod review;
 pub mod run;
 pub mod runs;

@@ -155,7 +155,7 @@ pub fn is_plain_path(path: &str) -> bool {
 
 /// The Hub's own rules, which make the name of the folder in the cache unambiguous: letters, digits, `-`, `_`, `.`; no
 /// `--` and no `..`; beginning and ending with a letter, a digit or `_`; not ending in `.git`.
-fn check_repository_part(part: &str) -> Result<(), String> {
+pub(crate) fn check_repository_part(part: &str) -> Result<(), String> {
     let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
     if part.is_empty() {
         return Err("the owner or the name of the repository is missing".to_owned());
@@ -171,7 +171,7 @@ fn check_repository_part(part: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn is_revision(revision: &str) -> bool {
+pub(crate) fn is_revision(revision: &str) -> bool {
     let known = |character: char| character.is_ascii_alphanumeric() || "-_./+".contains(character);
     revision.len() <= LONGEST_REVISION
         && revision.chars().all(known)
@@ -180,7 +180,7 @@ fn is_revision(revision: &str) -> bool {
         && is_plain_path(revision)
 }
 
-fn percent_decoded(segment: &str) -> Option<String> {
+pub(crate) fn percent_decoded(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let Some((&first, behind)) = rest.split_first() {
@@ -197,7 +197,7 @@ fn percent_decoded(segment: &str) -> Option<String> {
 }
 
 /// Short enough for a sentence.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(100).map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 

@@ -13,6 +13,7 @@ pub mod error;
 pub mod export;
 pub mod finding;
 pub mod hub;
+pub mod hub_dataset;
 pub mod metrics;
 pub mod model;
 pub mod prediction;

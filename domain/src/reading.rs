@@ -19,6 +19,46 @@ pub enum FileFormat {
     Excel,
 }
 
+impl FileFormat {
+    pub const ALL: [Self; 5] = [Self::Delimited, Self::JsonLines, Self::Json, Self::Parquet, Self::Excel];
+
+    /// The word in addresses, forms and arguments.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delimited => "delimited",
+            Self::JsonLines => "json_lines",
+            Self::Json => "json",
+            Self::Parquet => "parquet",
+            Self::Excel => "excel",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.as_str() == word)
+    }
+
+    /// As people call it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Delimited => "CSV or the like",
+            Self::JsonLines => "JSON Lines",
+            Self::Json => "JSON",
+            Self::Parquet => "Parquet",
+            Self::Excel => "Excel",
+        }
+    }
+
+    /// The file is text, so that it has an encoding.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Delimited | Self::JsonLines | Self::Json)
+    }
+
+    /// The first row may name the columns, or not.
+    pub fn may_lack_header(self) -> bool {
+        matches!(self, Self::Delimited | Self::Excel)
+    }
+}
+
 /// What a file is wrapped in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,6 +67,17 @@ pub enum Compression {
     Zstd,
     /// An archive; one of its files is read.
     Zip,
+}
+
+impl Compression {
+    /// As people call it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Zip => "zip",
+        }
+    }
 }
 
 /// Where a row's text comes from.
@@ -163,23 +214,4 @@ pub struct ImportProgress {
     /// Share of the file that has been read, from 0 to 1.
     pub share: f64,
     pub seconds: f64,
-}
-
-/// A dataset on the Hub whose files can be imported.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HubDataset {
-    /// `owner/name`, or a name alone for the oldest ones.
-    pub id: String,
-    pub revision: String,
-    /// The commit that the revision stands for now.
-    pub commit: String,
-    /// Those that can be read, Parquet first.
-    pub files: Vec<HubDatasetFile>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HubDatasetFile {
-    /// Path in the repository.
-    pub path: String,
-    pub bytes: u64,
 }

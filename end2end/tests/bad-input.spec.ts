@@ -11,8 +11,9 @@ test("a file that is no table", async ({ page }) => {
   await page.goto("/datasets/new");
   const png = Buffer.from("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489", "hex");
   await page.getByLabel("Drop a file here, or choose one").setInputFiles(file("picture.csv", png));
-  await expect(page.getByRole("alert")).toContainText("no CSV file; it seems to be a PNG image");
+  await expect(page.getByRole("alert")).toContainText("no table; it seems to be a PNG image");
   // The next try is not hindered by the first.
+  await page.getByRole("link", { name: "Upload another file" }).click();
   await page.getByLabel("Drop a file here, or choose one").setInputFiles(file("good.csv", toCsv(sampleRows(5))));
   await expect(page.getByRole("button", { name: "Import" })).toBeVisible();
 });

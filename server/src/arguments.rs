@@ -306,7 +306,7 @@ fn value_name(kind: KnobKind) -> &'static str {
         KnobKind::Number { .. } => "X",
         KnobKind::Choice(_) => "WORD",
         KnobKind::Switch => "true|false",
-        KnobKind::Modules => "LIST",
+        KnobKind::Modules | KnobKind::ClassWeights => "LIST",
         KnobKind::Template => "TEXT",
     }
 }

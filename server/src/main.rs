@@ -10,6 +10,7 @@ mod http;
 mod interrupt;
 mod progress;
 mod router;
+mod scratch;
 mod state;
 mod table;
 mod telemetry;
@@ -43,6 +44,8 @@ enum Command {
     Pull(commands::models::PullArguments),
     /// Upload an adapter or an export to the Hub, as one commit
     Push(commands::push::PushArguments),
+    /// Examine files of labelled texts, and import them
+    Data(commands::data::DataArguments),
     /// Measure speed and memory with a fixed recipe
     Bench(commands::bench::BenchArguments),
     /// List what models can compute on here
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Models(arguments) => commands::models::models(arguments),
         Command::Pull(arguments) => commands::models::pull(&arguments),
         Command::Push(arguments) => commands::push::push(&arguments),
+        Command::Data(arguments) => commands::data::data(arguments),
         Command::Bench(arguments) => commands::bench::bench(arguments),
         Command::Devices(arguments) => commands::devices::devices(&arguments),
     };

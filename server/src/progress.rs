@@ -86,6 +86,21 @@ impl Progress {
         self.show(Position { done, total, unit, rate_unit, per_second, seconds_left, detail: String::new() });
     }
 
+    /// A share from 0 to 1 of the piece of work, where nothing else is counted.
+    pub fn share(&mut self, share: f64) {
+        let percent = (100.0 * share.clamp(0.0, 1.0)) as u64;
+        if let Some(bar) = &self.bar {
+            bar.set_length(100);
+            bar.set_position(percent);
+            bar.set_message(format!("{percent} %"));
+            return;
+        }
+        if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            self.last_line = Some(Instant::now());
+            eprintln!("{}: {percent} %", self.work);
+        }
+    }
+
     /// What a run says of itself.
     pub fn event(&mut self, event: &RunEvent) {
         match event {

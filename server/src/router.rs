@@ -1,11 +1,11 @@
 //! Every route on one page.
 
-use crate::http::{errors, events, exports, guard, health};
+use crate::http::{datasets, errors, events, exports, guard, health, uploads};
 use crate::state::AppState;
 use app::{App, shell};
 use axum::Router;
 use axum::middleware::from_fn;
-use axum::routing::get;
+use axum::routing::{get, post};
 use leptos::prelude::provide_context;
 use leptos_axum::{LeptosRoutes, generate_route_list};
 use tower_http::compression::CompressionLayer;
@@ -16,6 +16,8 @@ use tower_http::services::ServeDir;
 /// - `/healthz`
 /// - `/runs/{id}/events`: a run's events over a websocket
 /// - `/runs/{run}/exports/{id}/{file}`: a file of an export, to be saved
+/// - `/uploads`, `/uploads/{id}`: files that are sent in pieces
+/// - `/datasets/{id}/export.csv`: the rows of a dataset, to be saved
 /// - `/api/...`: the app's server functions
 /// - `/`, `/datasets`, `/models`, `/runs`, `/classify` and what is below them: the app's pages
 /// - anything else: a file of the site, or the app's page that says there is nothing here
@@ -44,12 +46,15 @@ pub fn router(state: AppState) -> Router {
     Router::new()
         .route("/healthz", get(health::health))
         .leptos_routes_with_context(&state, generate_route_list(App), context, page)
+        .route("/datasets/{id}/export.csv", get(datasets::export))
         .layer(from_fn(errors::give_server_functions_their_status))
         .layer(CompressionLayer::new())
         // After the compression: nothing is gained by it on a websocket or on weights, and the files are compressed
         // already.
         .route("/runs/{id}/events", get(events::events))
         .route("/runs/{run}/exports/{id}/{*file}", get(exports::file))
+        .route("/uploads", post(uploads::announce))
+        .route("/uploads/{id}", get(uploads::status).put(uploads::append))
         .fallback_service(files)
         .layer(from_fn(guard::limit_body))
         .layer(from_fn(guard::require_same_origin))

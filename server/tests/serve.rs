@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 struct Server {
@@ -120,7 +121,7 @@ fn pages_files_and_refusals() {
     let form = "content-type: application/x-www-form-urlencoded";
     let foreign = format!("POST /api/import HTTP/1.1\r\norigin: http://elsewhere.example\r\n{form}");
     assert_eq!(server.request(&foreign, "").0, 403);
-    let import = "upload=00000000&name=a&delimiter=%2C&text_column=0&label_column=1";
+    let import = "form[upload]=00000000&form[name]=a&form[delimiter]=%2C&form[label_column]=1";
     let (status, _, body) = server.request(&format!("POST /api/import HTTP/1.1\r\n{form}"), import);
     assert!((400..500).contains(&status), "{status} {body}");
     assert!(body.contains("upload"), "{body}");
@@ -129,6 +130,61 @@ fn pages_files_and_refusals() {
     let (status, _, body) = server.request("POST /api/import HTTP/1.1\r\ncontent-length: 3000000", "");
     assert_eq!(status, 413);
     assert!(body.contains("2 MB"), "{body}");
+}
+
+#[test]
+fn a_file_in_pieces_goes_on_after_a_break_and_comes_out_again() {
+    let server = Server::start();
+    let rows: String = (0..2000).map(|row| format!("\"=row, number {row}\",{}\n", ["up", "down"][row % 2])).collect();
+    let file = format!("text,label\n{rows}");
+    let json = "content-type: application/json";
+    let announced = format!("{{\"file_name\": \"rows.csv\", \"bytes\": {}}}", file.len());
+    let (status, _, body) = server.request(&format!("POST /uploads HTTP/1.1\r\n{json}"), &announced);
+    assert_eq!(status, 201, "{body}");
+    let upload = field(&body, "upload");
+    let received = || field(&server.get(&format!("/uploads/{upload}")).2, "received").parse::<usize>().unwrap();
+    assert_eq!(received(), 0);
+
+    // The connection breaks in the middle of a piece: what had come is kept.
+    let put = |offset: usize| format!("PUT /uploads/{upload}?offset={offset} HTTP/1.1");
+    let half = file.len() / 2;
+    let mut broken = TcpStream::connect(&server.address).unwrap();
+    let head = format!("{}\r\nhost: {}\r\ncontent-length: {}\r\n\r\n", put(0), server.address, file.len());
+    broken.write_all(head.as_bytes()).unwrap();
+    broken.write_all(&file.as_bytes()[..half]).unwrap();
+    broken.flush().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    drop(broken);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while received() < half && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(received(), half);
+
+    // It goes on from there and from nowhere else; other sites' pages and endless pieces do not.
+    assert_eq!(server.request(&put(0), &file[..10]).0, 409);
+    assert_eq!(server.request(&format!("{}\r\norigin: http://elsewhere.example", put(half)), &file[half..]).0, 403);
+    assert_eq!(server.request(&format!("{}\r\ncontent-length: 999999999", put(half)), "").0, 413);
+    assert_eq!(server.request("PUT /uploads/0123456789abcdef0123456789abcdef?offset=0 HTTP/1.1", "x").0, 404);
+    let (status, _, body) = server.request(&put(half), &file[half..]);
+    assert_eq!((status, field(&body, "received")), (200, file.len().to_string()), "{body}");
+
+    let form = "content-type: application/x-www-form-urlencoded";
+    let (status, _, body) =
+        server.request(&format!("POST /api/import HTTP/1.1\r\n{form}"), &format!("form[upload]={upload}"));
+    assert!((200..400).contains(&status), "{status} {body}");
+    let (status, head, csv) = server.get("/datasets/1/export.csv?version=1");
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/csv") && head.contains("attachment; filename=\"rows-v1.csv\""), "{head}");
+    assert!(csv.contains("\"'=row, number 7\",down"), "formulas are escaped");
+    assert_eq!(server.get("/datasets/1/export.csv?version=9").0, 404);
+}
+
+/// The value of a field in a flat JSON object.
+fn field(json: &str, name: &str) -> String {
+    let json = &json[json.find('{').unwrap_or(0)..=json.rfind('}').unwrap_or(json.len() - 1)];
+    let object: serde_json::Value = serde_json::from_str(json).unwrap();
+    object[name].as_str().map_or_else(|| object[name].to_string(), String::from)
 }
 
 #[test]

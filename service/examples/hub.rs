@@ -4,7 +4,7 @@
 //! cargo run --release -p service --example hub -- --root DIR [--port N] [--bytes-per-second N]
 //! ```
 //!
-//! It serves the repositories `DIR/owner/name/…` and takes uploads, in memory, until it is ended. A file `.private` in
+//! It serves the repositories `DIR/owner/name/…`, datasets from `DIR/datasets/owner/name/…`, and takes uploads, in memory, until it is ended. A file `.private` in
 //! a repository makes it private; a file `.gated` asks for its licence to be accepted, each line in it being the name
 //! of somebody who has. Its first line of output is its address, for `HF_ENDPOINT`. Tokens: `hf_test_reader` (the user
 //! `reader`), `hf_test_writer` (`writer`, who may write), `hf_test_stranger` (who sees nothing private).
@@ -38,16 +38,26 @@ fn main() -> ExitCode {
 }
 
 fn load(hub: &TestHub, root: &Path) -> io::Result<()> {
-    for owner in std::fs::read_dir(root)?.flatten().filter(|entry| entry.path().is_dir()) {
-        for name in std::fs::read_dir(owner.path())?.flatten().filter(|entry| entry.path().is_dir()) {
-            let repo = format!("{}/{}", owner.file_name().to_string_lossy(), name.file_name().to_string_lossy());
-            load_repository(hub, &repo, &name.path())?;
+    for owner in folders(root)? {
+        for name in folders(&owner)? {
+            if !owner.ends_with("datasets") {
+                load_repository(hub, root, &name)?;
+                continue;
+            }
+            for dataset in folders(&name)? {
+                load_repository(hub, root, &dataset)?;
+            }
         }
     }
     Ok(())
 }
 
-fn load_repository(hub: &TestHub, repo: &str, folder: &Path) -> io::Result<()> {
+fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(std::fs::read_dir(folder)?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
+}
+
+fn load_repository(hub: &TestHub, root: &Path, folder: &Path) -> io::Result<()> {
+    let repo = &*folder.strip_prefix(root).unwrap_or(folder).to_string_lossy();
     let mut files = Vec::new();
     let mut waiting = vec![folder.to_path_buf()];
     while let Some(next) = waiting.pop() {

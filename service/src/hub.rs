@@ -1,4 +1,5 @@
-//! The Hugging Face Hub: models and adapters are fetched from it into a cache shared with Python, and pushed to it.
+//! The Hugging Face Hub: models, adapters and datasets are fetched from it into a cache
+//! shared with Python; models and adapters are pushed to it.
 //!
 //! Everything here blocks; whoever is asynchronous hands it to a thread. Ours rather than a crate's are: going on with
 //! a download that was cut off, comparing hashes, stopping within a second, and uploads that go on where they ended.
@@ -6,6 +7,7 @@
 mod cache;
 mod check;
 mod client;
+mod datasets;
 mod download;
 mod error;
 mod gguf;
@@ -17,6 +19,7 @@ mod selection;
 mod settings;
 mod watched;
 
+pub use datasets::DatasetFiles;
 pub use domain::hub::CachedRepository;
 pub use download::Download;
 pub use error::HubError;

@@ -3,6 +3,7 @@
 //! Everything durable is in the database and under the data folder; a process that dies loses nothing but the work
 //! since the last checkpoint. No HTTP here, no pixels, no tensors.
 
+pub mod checkup;
 pub mod classifiers;
 pub mod datasets;
 mod db;
@@ -12,6 +13,7 @@ pub mod exports;
 pub mod feed;
 mod files;
 pub mod hub;
+mod hub_datasets;
 pub mod label_checks;
 pub mod models;
 pub mod runs;
@@ -26,6 +28,7 @@ pub use error::ServiceError;
 pub use exports::Exports;
 pub use feed::{Feed, Watch};
 pub use hub::Hub;
+pub use hub_datasets::HubDatasets;
 pub use label_checks::LabelChecks;
 pub use models::Models;
 pub use runs::Runs;
@@ -68,6 +71,9 @@ pub struct ServiceConfig {
     pub sample: Option<PathBuf>,
     /// What runs and classifiers compute on.
     pub device: Device,
+    /// False for a command that only works on data: what waits to be trained, downloaded or exported is left for the next
+    /// server.
+    pub takes_up_queues: bool,
 }
 
 /// All of it. Clones share everything; when the last one is dropped, the worker stops at its next event.
@@ -80,6 +86,7 @@ pub struct Service {
     pub models: Models,
     pub exports: Exports,
     pub label_checks: LabelChecks,
+    pub hub_datasets: HubDatasets,
     life: Arc<Life>,
 }
 
@@ -156,12 +163,15 @@ impl Service {
         }
 
         let stop = StopSignal::default();
-        let threads = vec![
-            worker::start(runs.clone(), models.clone(), stop.clone())?,
-            models.start_downloads(stop.clone())?,
-            exports.start_writer(stop.clone())?,
-            datasets.start_examiner(models.clone(), stop.clone())?,
-        ];
+        let mut threads = vec![datasets.start_examiner(models.clone(), stop.clone())?];
+        if config.takes_up_queues {
+            threads.extend([
+                worker::start(runs.clone(), models.clone(), stop.clone())?,
+                models.start_downloads(stop.clone())?,
+                exports.start_writer(stop.clone())?,
+            ]);
+        }
+        let hub_datasets = HubDatasets::new(models.clone(), datasets.clone(), stop.clone());
         let life = Life {
             db,
             feed: feed.clone(),
@@ -175,7 +185,17 @@ impl Service {
         };
         let classifiers = Classifiers::start(runs.clone(), models.clone())?;
         let label_checks = LabelChecks::new(life.db.clone(), datasets.clone(), runs.clone(), clock);
-        Ok(Self { datasets, runs, feed, classifiers, models, exports, label_checks, life: Arc::new(life) })
+        Ok(Self {
+            datasets,
+            runs,
+            feed,
+            classifiers,
+            models,
+            exports,
+            label_checks,
+            hub_datasets,
+            life: Arc::new(life),
+        })
     }
 
     /// Stops: the running run writes a checkpoint and goes back into the queue, watchers are let go, the database is

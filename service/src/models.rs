@@ -529,8 +529,8 @@ impl Models {
         }
     }
 
-    /// The Hub as the exports ask it.
-    pub(crate) fn hub_for_exports(&self) -> Hub {
+    /// The Hub with the token that was typed, as exports and datasets ask it.
+    pub(crate) fn hub_of_the_team(&self) -> Hub {
         self.hub()
     }
 

@@ -21,16 +21,17 @@ mod parquet;
 mod plan;
 mod records;
 
+pub(crate) use container::Container;
 pub use detect::{Detected, detect};
+pub(crate) use fields::Fields;
+pub(crate) use records::Records;
 
 use crate::error::Result;
-use container::Container;
 use domain::dataset::{RejectedRow, Row};
 use domain::error::UserError;
 use domain::reading::{ReadOptions, ReadWish, TextSource};
 use domain::split::Part;
 use plan::Plan;
-use records::Records;
 use std::path::Path;
 
 /// Longest record, in bytes of UTF-8.

@@ -8,6 +8,7 @@ use domain::error::UserError;
 use domain::run::NewRun;
 use domain::spec::{KNOBS, TargetModule, TrainSpec, find_knob};
 use domain::split::Split;
+use domain::version::VersionNumber;
 use leptos_router::location::Url;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub struct FieldError {
 const PLAIN_FIELDS: &[(&str, &str)] = &[
     ("name", ""),
     ("dataset", ""),
+    ("dataset_version", ""),
     ("base", "0"),
     ("start", ""),
     ("split", "percent"),
@@ -39,7 +41,10 @@ const PLAIN_FIELDS: &[(&str, &str)] = &[
     ("rows_validation", "50"),
     ("rows_test", "300"),
     ("test_dataset", ""),
+    ("validation_dataset", ""),
     ("own_validation", "10"),
+    ("column_validation", "10"),
+    ("frozen_validation", "10"),
     ("split_seed", "42"),
 ];
 
@@ -173,14 +178,23 @@ impl RunForm {
                     ("split_seed", seed.to_string()),
                 ],
             ),
-            Split::OwnTest { test_dataset, validation, seed } => (
+            Split::OwnTest { test_dataset, validation_dataset, validation, seed } => (
                 "own_test",
                 vec![
                     ("test_dataset", test_dataset.to_string()),
+                    ("validation_dataset", validation_dataset.map(|id| id.to_string()).unwrap_or_default()),
                     ("own_validation", validation.to_string()),
                     ("split_seed", seed.to_string()),
                 ],
             ),
+            Split::Column { validation, seed } => {
+                ("column", vec![("column_validation", validation.to_string()), ("split_seed", seed.to_string())])
+            }
+            Split::Frozen { validation, seed } => {
+                ("frozen", vec![("frozen_validation", validation.to_string()), ("split_seed", seed.to_string())])
+            }
+            // A round of a cross-validation belongs to a label check; a run like it is dealt anew.
+            Split::Fold { seed, .. } => ("percent", vec![("split_seed", seed.to_string())]),
         };
         self.set("split", kind);
         for (field, words) in values {
@@ -261,9 +275,12 @@ impl RunForm {
             "start" => Err(UserError::invalid("Choose what training starts from.")),
             "dataset" => self.dataset_id().map(|_| ()).ok_or_else(|| UserError::invalid("Choose a dataset.")),
             "split" => self.split_sum(),
-            "percent_train" | "percent_validation" | "percent_test" | "own_validation" => self.share(field).map(|_| ()),
+            "percent_train" | "percent_validation" | "percent_test" | "own_validation" | "column_validation"
+            | "frozen_validation" => self.share(field).map(|_| ()),
             "rows_train" | "rows_validation" | "rows_test" | "split_seed" => self.count(field).map(|_| ()),
             "test_dataset" => self.test_dataset().map(|_| ()),
+            "validation_dataset" => self.validation_dataset().map(|_| ()),
+            "dataset_version" => self.dataset_version().map(|_| ()),
             _ => Ok(()),
         };
         result.err().map(refused)
@@ -276,11 +293,16 @@ impl RunForm {
     pub fn read(&self) -> Result<NewRun, Vec<FieldError>> {
         let split_fields: &[&'static str] = match self.get("split") {
             "per_label" => &["rows_train", "rows_validation", "rows_test", "split_seed"],
-            "own_test" => &["test_dataset", "own_validation", "split_seed"],
+            "own_test" => &["test_dataset", "validation_dataset", "own_validation", "split_seed"],
+            "column" => &["column_validation", "split_seed"],
+            "frozen" => &["frozen_validation", "split_seed"],
             _ => &["percent_train", "percent_validation", "percent_test", "split_seed"],
         };
-        let mut errors: Vec<FieldError> =
-            ["dataset", "base", "start"].iter().chain(split_fields).filter_map(|field| self.check(field)).collect();
+        let mut errors: Vec<FieldError> = ["dataset", "dataset_version", "base", "start"]
+            .iter()
+            .chain(split_fields)
+            .filter_map(|field| self.check(field))
+            .collect();
         if errors.is_empty() {
             errors.extend(self.check("split"));
         }
@@ -292,6 +314,7 @@ impl RunForm {
         Ok(NewRun {
             name: self.get("name").trim().to_string(),
             dataset_id: self.dataset_id().unwrap_or_default(),
+            dataset_version: self.dataset_version().map_err(refused("dataset_version"))?,
             split: self.split().map_err(refused("split"))?,
             spec: self.spec().map_err(refused("split"))?,
             base_model: self.base(),
@@ -316,7 +339,11 @@ impl RunForm {
         self.get(field).replace("\r\n", "\n")
     }
 
-    fn split(&self) -> Result<Split, UserError> {
+    /// The split alone.
+    ///
+    /// # Errors
+    /// The first field of it that is refused.
+    pub fn split(&self) -> Result<Split, UserError> {
         let seed = self.count("split_seed")?;
         Ok(match self.get("split") {
             "per_label" => Split::PerLabel {
@@ -325,9 +352,14 @@ impl RunForm {
                 test: self.count("rows_test")?,
                 seed,
             },
-            "own_test" => {
-                Split::OwnTest { test_dataset: self.test_dataset()?, validation: self.share("own_validation")?, seed }
-            }
+            "own_test" => Split::OwnTest {
+                test_dataset: self.test_dataset()?,
+                validation_dataset: self.validation_dataset()?,
+                validation: self.share("own_validation")?,
+                seed,
+            },
+            "column" => Split::Column { validation: self.share("column_validation")?, seed },
+            "frozen" => Split::Frozen { validation: self.share("frozen_validation")?, seed },
             _ => Split::Percent {
                 train: self.share("percent_train")?,
                 validation: self.share("percent_validation")?,
@@ -361,6 +393,29 @@ impl RunForm {
             return Err(UserError::invalid("The test dataset must be another one than the dataset to learn from."));
         }
         Ok(id)
+    }
+
+    /// `None`: the validation rows are a share of the dataset to learn from.
+    fn validation_dataset(&self) -> Result<Option<DatasetId>, UserError> {
+        let words = self.get("validation_dataset");
+        if words.is_empty() {
+            return Ok(None);
+        }
+        let id = words.parse().map_err(|_| UserError::invalid("Choose the dataset to validate with."))?;
+        if Some(id) == self.dataset_id() {
+            return Err(UserError::invalid(
+                "The validation dataset must be another one than the dataset to learn from.",
+            ));
+        }
+        Ok(Some(id))
+    }
+
+    /// `None`: the newest one.
+    fn dataset_version(&self) -> Result<Option<VersionNumber>, UserError> {
+        match self.get("dataset_version") {
+            "" => Ok(None),
+            words => words.parse().map(Some).map_err(|_| UserError::invalid("Choose a version of the dataset.")),
+        }
     }
 }
 
@@ -445,7 +500,10 @@ mod tests {
         for split in [
             Split::Percent { train: 50.0, validation: 12.5, test: 25.0, seed: 7 },
             Split::PerLabel { train: 30, validation: 5, test: 20, seed: 1 },
-            Split::OwnTest { test_dataset: 9, validation: 15.0, seed: 2 },
+            Split::OwnTest { test_dataset: 9, validation_dataset: None, validation: 15.0, seed: 2 },
+            Split::OwnTest { test_dataset: 9, validation_dataset: Some(8), validation: 15.0, seed: 2 },
+            Split::Column { validation: 5.0, seed: 3 },
+            Split::Frozen { validation: 12.5, seed: 4 },
         ] {
             let mut form = filled();
             form.fill_split(&split);

@@ -3,10 +3,12 @@
 use super::run_form::RunForm;
 use crate::error::ApiError;
 use domain::catalogue::{AdapterSource, ModelId, ModelSummary};
-use domain::dataset::{DatasetSummary, Row};
+use domain::dataset::{DatasetId, DatasetSummary, Row};
 use domain::model::{BaseModelInfo, DeviceInfo, Estimate, PromptPreview};
 use domain::prediction::Prediction;
 use domain::run::{RunDetail, RunId, RunPicture, RunSummary, TestRow};
+use domain::split::FrozenTest;
+use domain::version::DatasetVersion;
 use leptos::prelude::*;
 use leptos::server_fn::codec::Json;
 use serde::{Deserialize, Serialize};
@@ -52,6 +54,14 @@ pub struct OverviewData {
     pub runs: Vec<RunSummary>,
     pub base: BaseModelInfo,
     pub device: DeviceInfo,
+}
+
+/// What the choice of a split depends on, of one dataset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SplitBasis {
+    /// The newest first.
+    pub versions: Vec<DatasetVersion>,
+    pub frozen: Option<FrozenTest>,
 }
 
 #[server]
@@ -103,6 +113,29 @@ pub async fn get_new_run_data(from: Option<RunId>) -> Result<NewRunData, ApiErro
     let mut starts = finished_runs(&service).await?;
     starts.extend(adapters);
     Ok(NewRunData { datasets: service.datasets.list().await?, bases, starts, device: service.models.device(), from })
+}
+
+/// The versions of a dataset and its frozen test set.
+#[server]
+pub async fn get_split_basis(dataset: DatasetId) -> Result<SplitBasis, ApiError> {
+    let datasets = expect_context::<service::Service>().datasets;
+    Ok(SplitBasis { versions: datasets.versions(dataset).await?, frozen: datasets.frozen_test(dataset).await? })
+}
+
+/// Freezes the test rows that the form's split gives, and turns the form to them.
+#[server]
+pub async fn freeze_test(form: RunForm, #[server(default)] by: String) -> Result<FrozenTest, ApiError> {
+    let mut form = form;
+    form.settle_modules();
+    let split = form.split()?;
+    split.check()?;
+    let dataset =
+        form.dataset_id().ok_or_else(|| domain::error::UserError::invalid("Choose a dataset, then freeze."))?;
+    let by = if by.is_empty() { domain::version::NOBODY } else { &by };
+    let frozen = expect_context::<service::Service>().datasets.freeze_test(dataset, &split, by).await?;
+    form.set("split", "frozen");
+    super::plain_form::back_to(&format!("/runs/new?{}", form.query()));
+    Ok(frozen)
 }
 
 /// Starts the run that the form asks for and leads to its page. A plain form that is refused comes back as it was

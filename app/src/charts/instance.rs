@@ -4,7 +4,7 @@ use charming::{Chart, Echarts, WasmRenderer};
 use serde_json::Value;
 use wasm_bindgen::{JsCast, JsValue, prelude::*};
 
-/// Charts of this group share their tooltip's place and their zoom.
+/// Charts of this group, a run's, share their tooltip's place and their zoom.
 const GROUP: &str = "run";
 
 #[wasm_bindgen]
@@ -39,10 +39,15 @@ impl LiveChart {
         }
         let chart = WasmRenderer::new_opt(None, None).render(id, &Chart::new()).map_err(|error| error.to_string())?;
         let chart = Self(chart);
-        chart.instance().set_group(GROUP);
-        connect(GROUP);
         chart.replace(option);
         Ok(chart)
+    }
+
+    /// Joins the group of charts that move together.
+    pub fn linked(self) -> Self {
+        self.instance().set_group(GROUP);
+        connect(GROUP);
+        self
     }
 
     fn instance(&self) -> &Instance {

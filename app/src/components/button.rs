@@ -14,7 +14,7 @@ pub enum ButtonKind {
 }
 
 impl ButtonKind {
-    fn class(self) -> &'static str {
+    pub fn class(self) -> &'static str {
         match self {
             Self::Primary => "button button-primary",
             Self::Plain => "button",

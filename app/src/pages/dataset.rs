@@ -1,31 +1,53 @@
+//! One dataset: its health, charts, findings with their repairs, rows, versions, and checks of its labels.
+
+mod actions;
+mod charts;
+mod findings;
+mod health;
+mod label_checks;
+mod news;
+mod open;
 mod rejected;
 mod rows;
+mod versions;
+mod words;
 
-use crate::api::datasets::get_dataset;
-use crate::components::{
-    ButtonKind, ButtonLink, Card, ErrorNotice, LabelChart, Loading, PageHeader, Stat, Stats, TimeStamp,
-};
+use crate::api::versions::{DatasetPageData, get_dataset_page, restore_version};
+use crate::components::{Button, ButtonLink, ErrorNotice, Loading, Notice, PageHeader, Tone};
 use crate::error::ApiError;
-use crate::format;
-use domain::dataset::{DatasetId, DatasetSummary};
+use actions::HeaderActions;
+use charts::DatasetCharts;
+use domain::dataset::DatasetId;
 use domain::error::UserError;
+use domain::version::VersionNumber;
+use findings::Findings;
+use health::HealthCard;
+use label_checks::LabelChecks;
 use leptos::prelude::*;
-use leptos_router::hooks::use_params_map;
+use leptos_router::NavigateOptions;
+use leptos_router::hooks::{use_navigate, use_params_map, use_query_map};
+use news::NewsBar;
+use open::{Examined, OpenDataset};
 use rejected::RejectedRows;
 use rows::DatasetRows;
+use versions::Versions;
 
-/// One dataset: its counts, its rows, and the rows that were left out.
 #[component]
 pub fn DatasetPage() -> impl IntoView {
     let params = use_params_map();
+    let query = use_query_map();
     let id = Memo::new(move |_| params.read().get("id").and_then(|id| id.parse::<DatasetId>().ok()));
-    let dataset = Resource::new_blocking(
+    let data = Resource::new_blocking(
         move || id.get(),
-        |id| async move {
-            match id {
-                Some(id) => get_dataset(id).await,
-                None => {
-                    Err(ApiError::from(UserError::not_found("Datasets are numbered; this address holds no number.")))
+        move |id| {
+            // Another version of the same dataset is shown without fetching all of it again.
+            let version = version_asked(&query.read_untracked());
+            async move {
+                match id {
+                    Some(id) => get_dataset_page(id, version).await,
+                    None => Err(ApiError::from(UserError::not_found(
+                        "Datasets are numbered; this address holds no number.",
+                    ))),
                 }
             }
         },
@@ -33,15 +55,20 @@ pub fn DatasetPage() -> impl IntoView {
     view! {
         <Transition fallback=|| view! { <Loading what="the dataset" /> }>
             {move || {
-                dataset
-                    .get()
-                    .map(|dataset| match dataset {
-                        Ok(dataset) => view! { <Dataset dataset /> }.into_any(),
+                data.get()
+                    .map(|data| match data {
+                        Ok(data) => view! { <Dataset data /> }.into_any(),
                         Err(error) => view! { <NoDataset error /> }.into_any(),
                     })
             }}
         </Transition>
     }
+    .into_any()
+}
+
+/// The version that the address asks for.
+fn version_asked(query: &leptos_router::params::ParamsMap) -> Option<VersionNumber> {
+    query.get("version").and_then(|version| version.parse().ok())
 }
 
 #[component]
@@ -53,40 +80,80 @@ fn NoDataset(error: ApiError) -> impl IntoView {
             <ButtonLink href="/datasets">"All datasets"</ButtonLink>
         </ErrorNotice>
     }
+    .into_any()
 }
 
 #[component]
-fn Dataset(dataset: DatasetSummary) -> impl IntoView {
-    let id = dataset.id;
+fn Dataset(data: DatasetPageData) -> impl IntoView {
+    let DatasetPageData { summary, versions, examination, runs, checks } = data;
+    let query = use_query_map();
+    let asked = Memo::new(move |_| version_asked(&query.read()));
+    let dataset = OpenDataset::new(summary.id, versions, asked);
+    let examined = Examined::watch(dataset, examination);
     let subtitle = format!(
         "From {}: texts in “{}”, labels in “{}”.",
-        dataset.file_name, dataset.text_column, dataset.label_column
+        summary.file_name, summary.text_column, summary.label_column
     );
-    let rejected = dataset.rejected;
-    let label_names: Vec<String> = dataset.labels.iter().map(|count| count.label.clone()).collect();
-    let label_count = dataset.labels.len().to_string();
     view! {
-        <PageHeader title=dataset.name.clone() parent=("/datasets", "Datasets") subtitle=subtitle>
-            <ButtonLink href=format!("/runs/new?dataset={id}") kind=ButtonKind::Primary>
-                "Fine-tune on this"
-            </ButtonLink>
+        <PageHeader title=summary.name.clone() parent=("/datasets", "Datasets") subtitle=subtitle>
+            <HeaderActions dataset />
         </PageHeader>
-        <div class="stack-loose">
-            <div class="dataset-top">
-                <Card title="Rows per label">
-                    <LabelChart labels=dataset.labels />
-                </Card>
-                <Card title="In short">
-                    <Stats>
-                        <Stat name="Rows" value=format::count(dataset.rows) />
-                        <Stat name="Labels" value=label_count />
-                        <Stat name="Rejected" value=format::count(rejected) />
-                    </Stats>
-                    <p class="soft small">"Imported " <TimeStamp at_ms=dataset.created_at_ms /></p>
-                </Card>
-            </div>
-            {(rejected > 0).then(|| view! { <RejectedRows id total=rejected /> })}
-            <DatasetRows id labels=label_names />
+        <div class="stack-loose dataset-page">
+            <OlderVersion dataset />
+            <HealthCard dataset examined rejected=summary.rejected />
+            <DatasetCharts dataset examined />
+            <Findings dataset examined />
+            <DatasetRows dataset examined />
+            <Versions dataset />
+            {(summary.rejected > 0).then(|| view! { <RejectedRows id=summary.id total=summary.rejected /> })}
+            <LabelChecks dataset runs checks />
         </div>
+        <NewsBar dataset />
+    }
+    .into_any()
+}
+
+/// Says so where somebody looks at what is not the newest.
+#[component]
+fn OlderVersion(dataset: OpenDataset) -> impl IntoView {
+    let restore = Action::new(move |number: &VersionNumber| {
+        let (number, by) = (*number, dataset.by());
+        async move {
+            let outcome = restore_version(dataset.id, number, by).await;
+            let is_done = outcome.is_ok();
+            dataset.take_in(outcome);
+            is_done
+        }
+    });
+    let navigate = use_navigate();
+    Effect::new(move |_| {
+        if restore.value().get() == Some(true) {
+            navigate(&format!("/datasets/{}", dataset.id), NavigateOptions { scroll: false, ..Default::default() });
+        }
+    });
+    move || {
+        let (shown, newest) = (dataset.shown.get(), dataset.newest.get());
+        (shown != newest).then(|| {
+            view! {
+                <Notice tone=Tone::Info title=format!("This is version {shown}")>
+                    <p>"Versions never change, so rows cannot be edited here. Going back makes a new version with these rows."</p>
+                    <div class="notice-actions">
+                        <ButtonLink href=format!("/datasets/{}", dataset.id)>
+                            {format!("To the newest, version {newest}")}
+                        </ButtonLink>
+                        <span class="no-script-hidden">
+                            <Button
+                                pending=restore.pending()
+                                on:click=move |_| {
+                                    restore.dispatch(shown);
+                                }
+                            >
+                                "Go back to this one"
+                            </Button>
+                        </span>
+                    </div>
+                </Notice>
+            }
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! The form of a new run. It is a plain form that posts; with the script there, every field is checked while it is
 //! typed, one real row is shown as the model will see it, and time and memory are estimated.
 
+mod class_weights;
 mod estimate;
 mod knobs;
 mod model;
@@ -9,7 +10,9 @@ mod split;
 mod typed;
 
 use crate::api::run_form::{FieldError, RunForm};
-use crate::api::runs::{NewRunData, StartRun, StartingPoint, estimate_run, get_new_run_data};
+use crate::api::runs::{
+    NewRunData, SplitBasis, StartRun, StartingPoint, estimate_run, get_new_run_data, get_split_basis,
+};
 use crate::api::source;
 use crate::components::{
     Button, ButtonKind, ButtonLink, Card, EmptyState, ErrorNotice, Field, Fold, Loading, PageHeader,
@@ -17,8 +20,10 @@ use crate::components::{
 use crate::error::ApiError;
 use crate::format;
 use domain::catalogue::{ModelSummary, OWN_MODEL};
+use domain::dataset::DatasetSummary;
 use domain::run::RunId;
 use domain::spec::KnobGroup;
+use domain::version::DatasetVersion;
 use estimate::EstimateCard;
 use knobs::{KnobFields, Recipes};
 use leptos::prelude::*;
@@ -37,6 +42,9 @@ struct Draft {
     bases: StoredValue<Vec<ModelSummary>>,
     /// What training can go on from.
     starts: StoredValue<Vec<StartingPoint>>,
+    datasets: StoredValue<Vec<DatasetSummary>>,
+    /// Versions and frozen test of the chosen dataset; `None` where they cannot be had.
+    basis: Resource<Option<SplitBasis>>,
 }
 
 impl Draft {
@@ -44,6 +52,12 @@ impl Draft {
     fn base(self) -> Option<ModelSummary> {
         let id = self.form.read().base();
         self.bases.with_value(|bases| bases.iter().find(|base| base.id == id).cloned())
+    }
+
+    /// The dataset that is chosen.
+    fn dataset(self) -> Option<DatasetSummary> {
+        let id = self.form.read().dataset_id()?;
+        self.datasets.with_value(|datasets| datasets.iter().find(|dataset| dataset.id == id).cloned())
     }
 
     /// The adapter that training goes on from, if it does not begin with a new one.
@@ -113,11 +127,16 @@ fn NewRunForm(data: NewRunData) -> impl IntoView {
     let refused = asked.get_str("refused").is_some();
     let first = first_form(&data, |field| asked.get(field));
     drop(asked);
+    let form = RwSignal::new(first.clone());
+    let dataset = Memo::new(move |_| form.read().dataset_id());
+    let basis = Resource::new(move || dataset.get(), |dataset| async move { get_split_basis(dataset?).await.ok() });
     let draft = Draft {
-        form: RwSignal::new(first.clone()),
+        form,
         tried: RwSignal::new(refused),
         bases: StoredValue::new(data.bases),
         starts: StoredValue::new(data.starts),
+        datasets: StoredValue::new(data.datasets),
+        basis,
     };
     // What was typed before the script arrived is not lost. Effects run in the browser only.
     let typed = typed::typed_before_the_script(&first);
@@ -148,7 +167,6 @@ fn NewRunForm(data: NewRunData) -> impl IntoView {
             reveal(first_error.field);
         }
     };
-    let datasets = StoredValue::new(data.datasets);
     let error_action = move || start.value().get().and_then(Result::err);
     view! {
         <ActionForm action=start attr:id="new-run" attr:class="new-run" attr:novalidate="">
@@ -159,8 +177,8 @@ fn NewRunForm(data: NewRunData) -> impl IntoView {
                 {move || error_action().map(|error: ApiError| view! { <ErrorNotice error /> })}
                 <Card title="Data">
                     <div class="stack">
-                        <DatasetFields draft datasets />
-                        <SplitFields draft datasets />
+                        <DatasetFields draft />
+                        <SplitFields draft />
                     </div>
                 </Card>
                 <ModelCard draft />
@@ -193,6 +211,8 @@ fn first_form(data: &NewRunData, asked: impl Fn(&str) -> Option<String>) -> RunF
     let mut basis = RunForm::default();
     if let Some(from) = &data.from {
         basis.set("dataset", from.summary.dataset_id.to_string());
+        // The same rows, so that the two runs can be held against each other.
+        basis.set("dataset_version", from.summary.dataset_version.to_string());
         basis.fill(&from.spec);
         basis.fill_split(&from.split);
         basis.set("base", from.base_model.to_string());
@@ -265,7 +285,9 @@ fn ErrorSummary(errors: Signal<Vec<FieldError>>, tried: RwSignal<bool>) -> impl 
 fn title_of(field: &str) -> &'static str {
     match field {
         "percent_train" | "rows_train" => "Training: ",
-        "percent_validation" | "rows_validation" | "own_validation" => "Validation: ",
+        "percent_validation" | "rows_validation" | "own_validation" | "column_validation" | "frozen_validation" => {
+            "Validation: "
+        }
         "percent_test" | "rows_test" => "Test: ",
         "split_seed" => "Seed of the split: ",
         _ => "",
@@ -273,9 +295,9 @@ fn title_of(field: &str) -> &'static str {
 }
 
 #[component]
-fn DatasetFields(draft: Draft, datasets: StoredValue<Vec<domain::dataset::DatasetSummary>>) -> impl IntoView {
+fn DatasetFields(draft: Draft) -> impl IntoView {
     let options = move || {
-        datasets.with_value(|datasets| {
+        draft.datasets.with_value(|datasets| {
             datasets
                 .iter()
                 .map(|dataset| {
@@ -298,10 +320,11 @@ fn DatasetFields(draft: Draft, datasets: StoredValue<Vec<domain::dataset::Datase
     };
     let choose = move |event| {
         let chosen = event_target_value(&event);
-        datasets.with_value(|datasets| {
+        draft.datasets.with_value(|datasets| {
             let dataset = datasets.iter().find(|dataset| dataset.id.to_string() == chosen);
             draft.form.update(|form| {
                 form.set("dataset", chosen);
+                form.set("dataset_version", "");
                 // Counts that the person has in sight are left alone.
                 if let Some(dataset) = dataset.filter(|_| form.get("split") != "per_label") {
                     form.fit_rows_per_label(&dataset.labels);
@@ -310,7 +333,7 @@ fn DatasetFields(draft: Draft, datasets: StoredValue<Vec<domain::dataset::Datase
         });
     };
     view! {
-        <div class="grid-2">
+        <div class="grid-3">
             <Field label="Dataset" id="run-dataset" error=draft.error("dataset")>
                 <select
                     class="select"
@@ -322,6 +345,7 @@ fn DatasetFields(draft: Draft, datasets: StoredValue<Vec<domain::dataset::Datase
                     {options()}
                 </select>
             </Field>
+            <VersionField draft />
             <Field label="Name of the run" id="run-name" help="Left empty, it is named after its dataset and settings.">
                 <input
                     class="input"
@@ -338,4 +362,46 @@ fn DatasetFields(draft: Draft, datasets: StoredValue<Vec<domain::dataset::Datase
         </div>
     }
     .into_any()
+}
+
+/// The version whose rows the run pins; the newest unless another is chosen.
+#[component]
+fn VersionField(draft: Draft) -> impl IntoView {
+    let options = move || {
+        Suspend::new(async move {
+            let versions = draft.basis.await.map(|basis| basis.versions).unwrap_or_default();
+            let chosen = draft.form.read_untracked().get("dataset_version").to_string();
+            let options = versions.into_iter().enumerate().map(|(place, version)| {
+                let value = version.number.to_string();
+                let selected = value == chosen;
+                view! {
+                    <option value=value selected=selected>
+                        {version_words(&version, place == 0)}
+                    </option>
+                }
+            });
+            options.collect_view()
+        })
+    };
+    view! {
+        <Field label="Version" id="run-dataset_version" error=draft.error("dataset_version")>
+            <select
+                class="select"
+                id="run-dataset_version"
+                name="form[dataset_version]"
+                aria-describedby="run-dataset_version-error"
+                prop:value=move || draft.get("dataset_version")
+                on:change=move |event| draft.set("dataset_version", event_target_value(&event))
+            >
+                <option value="">"The newest"</option>
+                <Transition>{options}</Transition>
+            </select>
+        </Field>
+    }
+    .into_any()
+}
+
+fn version_words(version: &DatasetVersion, is_newest: bool) -> String {
+    let newest = if is_newest { ", the newest now" } else { "" };
+    format!("Version {} ({}{newest})", version.number, format::counted(version.rows, "row", "rows"))
 }

@@ -1,8 +1,6 @@
-use super::runs::{any_moves, look_again_while};
+use super::runs::{RunScore, any_moves, look_again_while};
 use crate::api::runs::{OverviewData, get_overview};
-use crate::components::{
-    BeforeAfter, ButtonKind, ButtonLink, Card, ErrorNotice, Loading, PageHeader, ProgressBar, StatusPill,
-};
+use crate::components::{ButtonKind, ButtonLink, Card, ErrorNotice, Loading, PageHeader, ProgressBar, StatusPill};
 use crate::error::ApiError;
 use crate::format;
 use domain::run::{RunStatus, RunSummary};
@@ -193,10 +191,10 @@ fn Results(runs: Vec<RunSummary>) -> impl IntoView {
             view! {
                 <li class="overview-run">
                     <a class="overview-run-name" href=format!("/runs/{}", run.id)>
-                        {run.name}
+                        {run.name.clone()}
                     </a>
-                    <span class="soft small">{run.dataset_name}</span>
-                    <BeforeAfter before=run.accuracy_before after=run.accuracy_after />
+                    <span class="soft small">{run.dataset_name.clone()}</span>
+                    <RunScore run />
                 </li>
             }
         })

@@ -100,7 +100,7 @@ fn Run(data: RunPageData) -> impl IntoView {
             {move || refused().map(|error| view! { <ErrorNotice error /> })}
             {move || reason().map(|reason| view! { <Failed reason /> })}
             <RunStanding summary live status />
-            <RunResults before after live />
+            <RunResults before after summary live />
             <RunCharts live />
             <Show when=move || after.read().is_some()>
                 <TestRows run=id labels=labels.get_value() />

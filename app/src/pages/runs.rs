@@ -1,10 +1,11 @@
 use crate::api::runs::list_runs;
 use crate::components::{
-    BeforeAfter, ButtonKind, ButtonLink, EmptyState, ErrorNotice, Loading, PageHeader, ProgressBar, StatusPill,
-    TableScroll, TimeStamp,
+    BeforeAfter, ButtonKind, ButtonLink, CleanlinessBadge, EmptyState, ErrorNotice, Loading, PageHeader, ProgressBar,
+    StatusPill, TableScroll, TimeStamp,
 };
 use crate::error::ApiError;
 use crate::format;
+use domain::cleanliness::Score;
 use domain::run::{RunStatus, RunSummary};
 use leptos::prelude::*;
 use std::time::Duration;
@@ -106,6 +107,20 @@ pub fn RunTable(runs: Vec<RunSummary>) -> impl IntoView {
     .into_any()
 }
 
+/// A run's accuracy with the badge that says what it is worth.
+#[component]
+pub fn RunScore(run: RunSummary) -> impl IntoView {
+    // Summaries know the macro-F1 after training alone; where it is not known, neither is the pair.
+    let score = |accuracy: Option<f64>, macro_f1: Option<f64>| Some(Score { accuracy: accuracy?, macro_f1: macro_f1? });
+    view! {
+        <div class="score-with-badge">
+            <BeforeAfter before=run.accuracy_before after=run.accuracy_after />
+            <CleanlinessBadge cleanliness=run.cleanliness before=None after=score(run.accuracy_after, run.macro_f1_after) />
+        </div>
+    }
+    .into_any()
+}
+
 #[component]
 fn RunRow(run: RunSummary) -> impl IntoView {
     let duration = run
@@ -140,7 +155,7 @@ fn RunRow(run: RunSummary) -> impl IntoView {
                 <a href=format!("/datasets/{}", run.dataset_id)>{run.dataset_name.clone()}</a>
             </td>
             <td data-name="Accuracy">
-                <BeforeAfter before=run.accuracy_before after=run.accuracy_after />
+                <RunScore run=run.clone() />
             </td>
             <td data-name="Started">
                 {match run.started_at_ms {

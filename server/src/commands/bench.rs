@@ -2,6 +2,7 @@
 //! subcommands the speed of one thing at a time, on models of any size.
 
 mod columns;
+mod data;
 mod evaluation;
 mod experiment;
 mod kernels;
@@ -12,8 +13,8 @@ mod training;
 use crate::arguments::{BaseArguments, Usage};
 use crate::commands::train::{Parts, Run, run};
 use crate::figures::{TrainFigures, megabytes};
+use crate::scratch::Scratch;
 use crate::table::{self, LabelledTable};
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use domain::spec::{LrSchedulerType, TargetModule, TrainSpec};
 use domain::split::{Part, Split, SplitRow};
@@ -64,6 +65,8 @@ enum Measurement {
     Experiment(experiment::ExperimentArguments),
     /// Time how a checkpoint is read to a 4-bit model on a GPU
     Loading(loading::LoadingArguments),
+    /// Time the way of a million rows from a file to an examined dataset, beside pandas and polars reading it
+    Data(data::DataArguments),
     /// Time each kernel and hold it against what limits it
     Kernels(kernels::KernelsArguments),
 }
@@ -75,6 +78,7 @@ pub fn bench(arguments: BenchArguments) -> anyhow::Result<()> {
         Some(Measurement::Evaluation(arguments)) => evaluation::evaluation(arguments),
         Some(Measurement::Experiment(arguments)) => experiment::experiment(arguments),
         Some(Measurement::Loading(arguments)) => loading::loading(arguments),
+        Some(Measurement::Data(arguments)) => data::data(arguments),
         Some(Measurement::Kernels(arguments)) => kernels::kernels(arguments),
     }
 }
@@ -83,7 +87,7 @@ fn bench_recipe(arguments: &BenchArguments) -> anyhow::Result<()> {
     let base = arguments.base.choose()?;
     let parts = read_parts(arguments)?;
     let directory = Scratch::make()?;
-    let figures = run(&base, Run { spec: recipe(), parts: &parts, start_from: None, directory: &directory.0 })?;
+    let figures = run(&base, Run { spec: recipe(), parts: &parts, start_from: None, directory: directory.path() })?;
     let gflops = engine::device::matmul_gflops();
     if arguments.json {
         let object = json!({ "matmul_gflops": gflops, "figures": figures });
@@ -180,22 +184,4 @@ fn bench_table(figures: &TrainFigures, gflops: f64) -> String {
         "\nThe limits are meant for two cores and 900 + 900 rows; with other files or machines they are a hint."
     );
     table
-}
-
-/// A folder of its own under the system's temporary one, removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("ayar-bench-{}", std::process::id()));
-        std::fs::create_dir(&path).with_context(|| format!("The folder {} cannot be made", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What stays behind is the system's to clean up.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

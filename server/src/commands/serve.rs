@@ -49,6 +49,7 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
         hub: HubSettings::from_environment(),
         sample: config.sample.is_file().then_some(config.sample),
         device,
+        takes_up_queues: true,
     })
     .await
     .with_context(|| format!("The data in {} cannot be opened", config.data_dir.display()))?;

@@ -20,6 +20,10 @@ use tokio::time::timeout;
 const UPLOAD_PATH: &str = "/api/upload";
 /// The file itself and the multipart lines around it.
 const LONGEST_UPLOAD_BYTES: u64 = MAX_UPLOAD_BYTES + 64 * 1024;
+/// Where files are sent in pieces.
+const PIECES_PATH: &str = "/uploads/";
+/// The app's pieces are of 8 MB; programs may send larger ones.
+const LONGEST_PIECE_BYTES: u64 = 64 * 1024 * 1024;
 /// Everything else: forms, and texts to classify.
 const LONGEST_BODY_BYTES: u64 = 2 * 1024 * 1024;
 /// How long the rest of a file that is too large is listened to before the answer is given.
@@ -47,8 +51,13 @@ fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
 
 /// Cuts bodies off at the length that their path may have.
 pub async fn limit_body(request: Request, next: Next) -> Response {
-    let is_upload = request.uri().path() == UPLOAD_PATH;
-    let limit = if is_upload { LONGEST_UPLOAD_BYTES } else { LONGEST_BODY_BYTES };
+    let path = request.uri().path();
+    let is_upload = path == UPLOAD_PATH;
+    let limit = match path {
+        UPLOAD_PATH => LONGEST_UPLOAD_BYTES,
+        path if path.starts_with(PIECES_PATH) => LONGEST_PIECE_BYTES,
+        _ => LONGEST_BODY_BYTES,
+    };
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > limit) {
         if is_upload {

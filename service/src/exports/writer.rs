@@ -286,7 +286,7 @@ impl Writer {
             files: files.iter().map(|file| (name_on_hub(&file.name), folder.join(&file.name))).collect(),
         };
         let mut wanted = self.looking(export);
-        let pushed = self.exports.inner.models.hub_for_exports().push(&request, &mut |progress| {
+        let pushed = self.exports.inner.models.hub_of_the_team().push(&request, &mut |progress| {
             self.pushed_so_far(export, progress);
             wanted()
         });

@@ -1,7 +1,7 @@
 //! The cache on disk, in the layout of `huggingface_hub`, so that Python and Ayar find each other's files:
 //!
 //! ```text
-//! models--owner--name/
+//! models--owner--name/          datasets--owner--name/ for datasets
 //!   blobs/<etag>                  the content; `<etag>.incomplete` while it is fetched
 //!   refs/<revision>               the commit that a branch or tag stands for
 //!   snapshots/<commit>/<file>     relative links to the blobs
@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const PREFIX: &str = "models--";
+const DATASET_PREFIX: &str = "datasets--";
 const LOCK_POLL: Duration = Duration::from_millis(100);
 /// Longer than the index of any model.
 const LONGEST_TEXT: u64 = 64 << 20;
@@ -35,7 +36,16 @@ pub(super) struct RepositoryCache {
 impl RepositoryCache {
     /// `repo` has passed [`HubAddress::check`].
     pub fn new(cache: &Path, repo: &str) -> Self {
-        let name = format!("{PREFIX}{}", repo.replace('/', "--"));
+        Self::named(cache, PREFIX, repo)
+    }
+
+    /// As [`RepositoryCache::new`], of a dataset.
+    pub fn of_dataset(cache: &Path, repo: &str) -> Self {
+        Self::named(cache, DATASET_PREFIX, repo)
+    }
+
+    fn named(cache: &Path, prefix: &str, repo: &str) -> Self {
+        let name = format!("{prefix}{}", repo.replace('/', "--"));
         Self { locks: cache.join(".locks").join(&name), folder: cache.join(name) }
     }
 

@@ -41,7 +41,8 @@ pub enum Download {
     Stopped,
 }
 
-enum Event {
+/// What the thread that downloads tells the one that waits.
+pub(super) enum Event {
     Plan(Vec<FileProgress>),
     File { index: usize, done_bytes: u64, state: FileState },
 }
@@ -66,7 +67,7 @@ impl Hub {
         }
         let client = Arc::new(Client::new(&self.settings, &self.patience, &address.repo)?);
         let (root, address) = (self.settings.cache.clone(), address.clone());
-        let mut progress = Progress { files: Vec::new(), reported: None };
+        let mut progress = Progress::default();
         let done = watched(
             client,
             move |client, events| fetch(client, &root, &address, events),
@@ -77,13 +78,14 @@ impl Hub {
 }
 
 /// What the caller is told.
-struct Progress {
+#[derive(Default)]
+pub(super) struct Progress {
     files: Vec<FileProgress>,
     reported: Option<Instant>,
 }
 
 impl Progress {
-    fn take(
+    pub fn take(
         &mut self,
         event: Option<Event>,
         on_progress: &mut dyn FnMut(&[FileProgress]) -> ControlFlow<()>,
@@ -115,12 +117,7 @@ fn fetch(client: &Client, root: &Path, address: &HubAddress, events: &Sender<Eve
     let (_, files) = selected_files(client, &cache, address, &listing)?;
     let (commit, repo) = (listing.commit, address.repo.as_str());
 
-    let plan = files.iter().map(|file| {
-        let done_bytes = cache.bytes_here(&commit, file);
-        let state = if cache.has(&commit, file) { FileState::Done } else { FileState::Waiting };
-        FileProgress { name: file.name.clone(), bytes: file.bytes, done_bytes, state }
-    });
-    let plan: Vec<FileProgress> = plan.collect();
+    let plan = plan(&cache, &commit, &files);
     check_disk(root, plan.iter().map(|file| file.bytes - file.done_bytes).sum())?;
     // Nobody listens any more where the caller has stopped it, and then all ends soon.
     let _ = events.send(Event::Plan(plan));
@@ -137,6 +134,16 @@ fn fetch(client: &Client, root: &Path, address: &HubAddress, events: &Sender<Eve
         None => snapshot,
     };
     Ok(Download::Complete { path, commit })
+}
+
+/// The files with what of them is here already.
+pub(super) fn plan(cache: &RepositoryCache, commit: &str, files: &[RemoteFile]) -> Vec<FileProgress> {
+    let progress = |file: &RemoteFile| {
+        let done_bytes = cache.bytes_here(commit, file);
+        let state = if cache.has(commit, file) { FileState::Done } else { FileState::Waiting };
+        FileProgress { name: file.name.clone(), bytes: file.bytes, done_bytes, state }
+    };
+    files.iter().map(progress).collect()
 }
 
 /// What of the listing is to be fetched.
@@ -181,7 +188,7 @@ pub(super) fn file_url(client: &Client, repo: &str, commit: &str, name: &str) ->
 }
 
 /// Where the space cannot be told, the first write that fails tells.
-fn check_disk(root: &Path, needed_bytes: u64) -> Result<(), HubError> {
+pub(super) fn check_disk(root: &Path, needed_bytes: u64) -> Result<(), HubError> {
     match cache::free_bytes(root) {
         Some(free_bytes) if free_bytes < needed_bytes => {
             Err(HubError::DiskFull { path: root.to_path_buf(), needed_bytes, free_bytes })
@@ -191,7 +198,7 @@ fn check_disk(root: &Path, needed_bytes: u64) -> Result<(), HubError> {
 }
 
 /// The files one after the other, on several connections. The first error ends them all.
-fn fetch_all(transfer: &Transfer, files: &[RemoteFile], events: &Sender<Event>) -> Result<(), HubError> {
+pub(super) fn fetch_all(transfer: &Transfer, files: &[RemoteFile], events: &Sender<Event>) -> Result<(), HubError> {
     let next = AtomicUsize::new(0);
     let connection = || -> Result<(), HubError> {
         loop {
@@ -217,12 +224,13 @@ fn fetch_all(transfer: &Transfer, files: &[RemoteFile], events: &Sender<Event>) 
 }
 
 /// Where files come from and go to.
-struct Transfer<'a> {
-    client: &'a Client,
-    cache: &'a RepositoryCache,
-    root: &'a Path,
-    repo: &'a str,
-    commit: &'a str,
+pub(super) struct Transfer<'a> {
+    pub client: &'a Client,
+    pub cache: &'a RepositoryCache,
+    pub root: &'a Path,
+    /// As it stands in addresses of files.
+    pub repo: &'a str,
+    pub commit: &'a str,
 }
 
 type Report<'a> = &'a dyn Fn(u64, FileState);

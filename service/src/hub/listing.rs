@@ -7,6 +7,13 @@ use serde::Deserialize;
 
 const MOST_FILES: usize = 200_000;
 
+/// What a repository is of: the Hub keeps the kinds apart by address.
+#[derive(Clone, Copy)]
+pub(super) enum RepositoryKind {
+    Model,
+    Dataset,
+}
+
 /// A repository at one commit.
 #[derive(Debug)]
 pub(super) struct Listing {
@@ -45,9 +52,9 @@ impl ContentHash {
     }
 }
 
-/// `GET /api/models/{repo}/revision/{revision}?blobs=true`
+/// `GET /api/models/{repo}/revision/{revision}?blobs=true`; the same for datasets.
 #[derive(Deserialize)]
-struct ModelInfo {
+struct RepositoryInfo {
     sha: String,
     #[serde(default)]
     private: bool,
@@ -79,14 +86,28 @@ struct Lfs {
 
 /// Asks for the commit that the revision stands for now, and for the files of that commit.
 pub(super) fn list(client: &Client, address: &HubAddress) -> Result<Listing, HubError> {
-    let path = format!("/api/models/{}/revision/{}?blobs=true", address.repo, encoded(&address.revision));
-    let what = HubAddress { file: None, ..address.clone() }.to_string();
-    let info: ModelInfo = client.get_json(&path, &what)?;
+    list_revision(client, RepositoryKind::Model, &address.repo, &address.revision)
+}
+
+/// As [`list`], for a repository of either kind.
+pub(super) fn list_revision(
+    client: &Client,
+    kind: RepositoryKind,
+    repo: &str,
+    revision: &str,
+) -> Result<Listing, HubError> {
+    let (kinds, one) = match kind {
+        RepositoryKind::Model => ("models", "model"),
+        RepositoryKind::Dataset => ("datasets", "dataset"),
+    };
+    let path = format!("/api/{kinds}/{repo}/revision/{}?blobs=true", encoded(revision));
+    let what = HubAddress { repo: repo.to_owned(), file: None, revision: revision.to_owned() }.to_string();
+    let info: RepositoryInfo = client.get_json(&path, &what)?;
     if !is_commit(&info.sha) {
         return Err(client.bad_answer("the commit of a repository is no hash"));
     }
     if info.siblings.len() > MOST_FILES {
-        return Err(HubError::Unsuitable(format!("{what} has more than {MOST_FILES} files, which is no model.")));
+        return Err(HubError::Unsuitable(format!("{what} has more than {MOST_FILES} files, which is no {one}.")));
     }
     Ok(Listing {
         licence: licence(&info),
@@ -110,7 +131,7 @@ fn remote_file(sibling: Sibling) -> Option<RemoteFile> {
     is_hash(hash.digits(), digits).then_some(RemoteFile { name: sibling.rfilename, bytes, hash })
 }
 
-fn licence(info: &ModelInfo) -> Option<String> {
+fn licence(info: &RepositoryInfo) -> Option<String> {
     let card = |name: &str| match info.card.as_ref()?.get(name)? {
         serde_json::Value::String(text) => Some(text.clone()),
         serde_json::Value::Array(several) => several.first()?.as_str().map(str::to_owned),

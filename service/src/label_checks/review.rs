@@ -107,6 +107,34 @@ impl LabelChecks {
         Err(UserError::conflict(format!("{who} has decided on this row already: {what}. Nothing was changed.")).into())
     }
 
+    /// Takes a decision back; the row is open again.
+    ///
+    /// # Errors
+    /// Another has decided, or nobody; or the decisions are applied.
+    pub async fn withdraw(&self, id: LabelCheckId, row: RowId, by: &str) -> Result<DoubtfulRow> {
+        self.ready(id).await?;
+        let withdrawn = sqlx::query(
+            "UPDATE label_doubts SET decision = NULL, decided_by = NULL WHERE check_id = $1 AND row_id = $2 AND \
+             decided_by = $3 AND EXISTS (SELECT 1 FROM label_checks WHERE id = $1 AND status = $4)",
+        )
+        .bind(id)
+        .bind(i64::from(row))
+        .bind(person(by))
+        .bind(READY)
+        .execute(&self.db.pool)
+        .await?;
+        let now = self.doubtful_row(id, row).await?;
+        if withdrawn.rows_affected() == 1 {
+            return Ok(now);
+        }
+        self.ready(id).await?;
+        Err(UserError::conflict(match now.by {
+            Some(who) => format!("The decision on this row is {who}'s. Only {who} can take it back."),
+            None => "Nobody has decided on this row, so there is nothing to take back.".to_string(),
+        })
+        .into())
+    }
+
     /// Makes one version of all decisions so far, on top of the newest one. Rows that are not as the check saw them any
     /// more are left as they are; [`LabelCheck::skipped`] says how many. Nothing can be decided afterwards.
     ///

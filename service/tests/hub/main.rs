@@ -2,6 +2,7 @@
 
 mod access;
 mod cache;
+mod datasets;
 mod download;
 mod push;
 mod server;

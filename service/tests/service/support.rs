@@ -41,6 +41,7 @@ impl Place {
             },
             sample: None,
             device: device(),
+            takes_up_queues: true,
         }
     }
 

@@ -1,246 +1,174 @@
-use crate::api::datasets::{ImportDataset, preview_address, preview_upload};
-use crate::components::{Button, ButtonKind, ButtonLink, Card, ErrorNotice, Field, Loading, TableScroll};
-use crate::format;
-use domain::dataset::UploadPreview;
+use super::destination::Destination;
+use super::labels::Labels;
+use super::reading::HowItIsRead;
+use super::rows::{FirstRows, Trouble};
+use super::text::TextAndLabel;
+use crate::api::datasets::list_datasets;
+use crate::api::import_form::ImportForm;
+use crate::api::uploads::{ImportUpload, preview_upload};
+use crate::components::{Button, ButtonLink, ErrorNotice, Loading};
+use crate::error::ApiError;
+use domain::dataset::DatasetSummary;
+use domain::reading::{ReadWish, UploadPreview};
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::{use_navigate, use_query_map};
+use std::time::Duration;
 
-/// The characters that may stand between fields.
-const DELIMITERS: [(char, &str); 4] = [(',', "Comma ,"), ('\t', "Tab"), (';', "Semicolon ;"), ('|', "Pipe |")];
+/// After the last key in a field that is typed into, before the file is read again.
+const TYPING_PAUSE: Duration = Duration::from_millis(350);
 
-/// The second step: the first rows as they were understood, and a form to correct and confirm that.
+/// The second step as it stands: the file as it was read last, and what the person has chosen.
+#[derive(Clone, Copy)]
+pub struct Draft {
+    pub preview: RwSignal<UploadPreview>,
+    pub form: RwSignal<ImportForm>,
+    reread: Action<ReadWish, Result<UploadPreview, ApiError>>,
+    go: StoredValue<Go>,
+    /// Waits for the person to stop typing.
+    typing: StoredValue<Option<TimeoutHandle>>,
+}
+
+/// Changes the address of the page.
+type Go = Box<dyn Fn(&str) + Send + Sync>;
+
+impl Draft {
+    /// Changes how the file is read, and reads it again. The choice stands in the address, so that a reload keeps it.
+    pub fn choose(self, field: &'static str, words: String) {
+        self.form.update(|form| form.choose(field, words));
+        self.read_again();
+    }
+
+    /// As [`Draft::choose`], for a field that is typed into.
+    pub fn type_in(self, field: &'static str, words: String) {
+        self.form.update(|form| form.choose(field, words));
+        self.typing.update_value(|typing| {
+            if let Some(earlier) = typing.take() {
+                earlier.clear();
+            }
+            *typing = set_timeout_with_handle(move || self.read_again(), TYPING_PAUSE).ok();
+        });
+    }
+
+    fn read_again(self) {
+        let (address, wish) = self.form.with_untracked(|form| (form.address(), form.wish()));
+        self.go.with_value(|go| go(&address));
+        self.reread.dispatch(wish);
+    }
+
+    /// Reads the file as it was detected.
+    fn start_over(self) {
+        self.form.update(|form| *form = ImportForm::of(form.get("upload")));
+        self.read_again();
+    }
+
+    /// Why the last choice could not be read; what is shown is the reading before.
+    pub fn refused(self) -> Option<ApiError> {
+        self.reread.value().get().and_then(Result::err)
+    }
+}
+
+/// The second step: what the file holds as it was understood, and a form to correct and confirm that.
 #[component]
 pub fn Confirm(upload: String) -> impl IntoView {
     let query = use_query_map();
-    let delimiter = Memo::new(move |_| query.read().get("delimiter").and_then(|words| words.chars().next()));
-    let import = ServerAction::<ImportDataset>::new();
-    let name = upload.clone();
-    let preview = Resource::new_blocking(
-        move || (name.clone(), delimiter.get()),
-        |(upload, delimiter)| preview_upload(upload, delimiter),
+    let form = query.with_untracked(|query| ImportForm::from_lookup(|field| query.get(field)));
+    let wish = form.wish();
+    let first = Resource::new_blocking(
+        move || upload.clone(),
+        move |upload| {
+            let wish = wish.clone();
+            async move { (preview_upload(upload, wish).await, list_datasets().await) }
+        },
     );
-    let guessed = preview_address(&upload, None);
     view! {
-        <Transition fallback=|| view! { <Loading what="the preview" /> }>
+        <Suspense fallback=|| view! { <Loading what="the preview" /> }>
             {move || {
-                let guessed = guessed.clone();
-                preview
-                    .get()
-                    .map(|preview| match preview {
-                        Ok(preview) => view! { <ConfirmForm preview import /> }.into_any(),
-                        Err(error) => {
-                            view! {
-                                <ErrorNotice error>
-                                    {delimiter
-                                        .get()
-                                        .map(|_| view! { <ButtonLink href=guessed>"Read it as guessed"</ButtonLink> })}
-                                    <ButtonLink href="/datasets/new">"Upload another file"</ButtonLink>
-                                </ErrorNotice>
-                            }
-                                .into_any()
+                let form = form.clone();
+                Suspend::new(async move {
+                    match first.await {
+                        (Ok(preview), datasets) => {
+                            view! { <ConfirmForm first=preview form datasets=datasets.unwrap_or_default() /> }.into_any()
+                        }
+                        (Err(error), _) => view! { <NoPreview error form /> }.into_any(),
+                    }
+                })
+            }}
+        </Suspense>
+    }
+    .into_any()
+}
+
+#[component]
+fn NoPreview(error: ApiError, form: ImportForm) -> impl IntoView {
+    let detected = ImportForm::of(form.get("upload"));
+    let has_choices = form != detected;
+    view! {
+        <ErrorNotice error>
+            // Another page of the server's: the same component, asked anew.
+            {has_choices
+                .then(|| {
+                    view! {
+                        <a class="button" href=detected.address() rel="external">
+                            "Read it as detected"
+                        </a>
+                    }
+                })}
+            <ButtonLink href="/datasets/new">"Upload another file"</ButtonLink>
+        </ErrorNotice>
+    }
+    .into_any()
+}
+
+#[component]
+fn ConfirmForm(first: UploadPreview, form: ImportForm, datasets: Vec<DatasetSummary>) -> impl IntoView {
+    let navigate = use_navigate();
+    let upload = first.upload.clone();
+    let reread = {
+        let upload = upload.clone();
+        Action::new(move |wish: &ReadWish| preview_upload(upload.clone(), wish.clone()))
+    };
+    let go: Go = Box::new(move |address| {
+        navigate(address, NavigateOptions { replace: true, scroll: false, ..Default::default() });
+    });
+    let draft = Draft {
+        preview: RwSignal::new(first),
+        form: RwSignal::new(form),
+        reread,
+        go: StoredValue::new(go),
+        typing: StoredValue::new(None),
+    };
+    Effect::new(move |_| {
+        if let Some(Ok(preview)) = reread.value().get() {
+            draft.preview.set(preview);
+        }
+    });
+    let is_scripted = RwSignal::new(false);
+    Effect::new(move |_| is_scripted.set(true));
+    let import = ServerAction::<ImportUpload>::new();
+    view! {
+        <ActionForm action=import attr:class="stack-loose confirm">
+            <input type="hidden" name="form[upload]" value=upload.clone() />
+            <HowItIsRead draft is_scripted />
+            {move || {
+                draft
+                    .refused()
+                    .map(|error| {
+                        view! {
+                            <ErrorNotice error>
+                                <Button on:click=move |_| draft.start_over()>"Read it as detected"</Button>
+                            </ErrorNotice>
                         }
                     })
             }}
-        </Transition>
-    }
-}
-
-#[component]
-fn ConfirmForm(preview: UploadPreview, import: ServerAction<ImportDataset>) -> impl IntoView {
-    let query = use_query_map();
-    // What was typed before a plain form came back, else what was guessed.
-    let typed = move |field: &str| query.read_untracked().get(field).filter(|words| !words.is_empty());
-    let columns = preview.columns.len();
-    let column = move |field: &str, guess: usize| {
-        typed(field).and_then(|words| words.parse().ok()).filter(|column| *column < columns).unwrap_or(guess)
-    };
-    let (text, label) =
-        (column("text_column", preview.proposal.text_column), column("label_column", preview.proposal.label_column));
-    // One column for both cannot have been meant; it comes about when the columns change with what is between them.
-    let (text, label) =
-        if text == label { (preview.proposal.text_column, preview.proposal.label_column) } else { (text, label) };
-    let (text_column, label_column) = (RwSignal::new(text), RwSignal::new(label));
-    let name = RwSignal::new(typed("name").unwrap_or_else(|| name_of_file(&preview.file_name)));
-    let is_scripted = RwSignal::new(false);
-    Effect::new(move |_| is_scripted.set(true));
-
-    let navigate = use_navigate();
-    let upload = preview.upload.clone();
-    let read_again = move |words: String| {
-        let options = NavigateOptions { replace: true, scroll: false, ..Default::default() };
-        navigate(&preview_address(&upload, words.chars().next()), options);
-    };
-    let same_column = move || {
-        (text_column.get() == label_column.get()).then(|| "Text and label must be different columns.".to_string())
-    };
-    let facts = format!("{} · {} · {}", preview.file_name, format::bytes(preview.bytes as f64), preview.encoding);
-    let (text_columns, label_columns) = (preview.columns.clone(), preview.columns.clone());
-    let delimiters = DELIMITERS
-        .into_iter()
-        .map(|(delimiter, words)| {
-            view! {
-                <option value=delimiter.to_string() selected=delimiter == preview.proposal.delimiter>
-                    {words}
-                </option>
-            }
-        })
-        .collect_view();
-
-    view! {
-        <ActionForm action=import attr:class="stack-loose">
-            <input type="hidden" name="upload" value=preview.upload.clone() />
-            <Card title="Columns" note=facts>
-                <div class="grid-3">
-                    <Field label="Text" id="text_column" help="What the classifier reads.">
-                        <ColumnSelect id="text_column" columns=text_columns chosen=text_column />
-                    </Field>
-                    <Field
-                        label="Label"
-                        id="label_column"
-                        help="What it should answer."
-                        error=Signal::derive(same_column)
-                    >
-                        <ColumnSelect id="label_column" columns=label_columns chosen=label_column />
-                    </Field>
-                    <Field label="Between fields" id="delimiter" help="Wrong? Then everything stands in one column.">
-                        <div class="with-button">
-                            <select
-                                class="select"
-                                id="delimiter"
-                                name="delimiter"
-                                aria-describedby="delimiter-help"
-                                on:change:target=move |event| read_again(event.target().value())
-                            >
-                                {delimiters}
-                            </select>
-                            // Without the script: the same form, sent back to this page, which reads the file again.
-                            <span hidden=is_scripted>
-                                <button class="button" type="submit" formmethod="get" formaction="/datasets/new">
-                                    "Read again"
-                                </button>
-                            </span>
-                        </div>
-                    </Field>
-                </div>
-            </Card>
-            <PreviewTable preview text_column label_column />
-            <Card>
-                <div class="import-bar">
-                    <Field label="Name of the dataset" id="name">
-                        <input
-                            class="input"
-                            type="text"
-                            id="name"
-                            name="name"
-                            required
-                            maxlength="120"
-                            value=name.get_untracked()
-                            on:input:target=move |event| name.set(event.target().value())
-                        />
-                    </Field>
-                    <Button
-                        kind=ButtonKind::Primary
-                        type_="submit"
-                        pending=import.pending()
-                        disabled=Signal::derive(move || is_scripted.get() && same_column().is_some())
-                    >
-                        {move || if import.pending().get() { "Importing…" } else { "Import" }}
-                    </Button>
-                </div>
-                {move || import.value().get().and_then(Result::err).map(|error| view! { <ErrorNotice error /> })}
-            </Card>
+            <div class="stack-loose" class:is-stale=reread.pending()>
+                <TextAndLabel draft />
+                <FirstRows preview=draft.preview />
+                <Labels draft />
+                <Trouble preview=draft.preview />
+            </div>
+            <Destination draft datasets import is_scripted />
         </ActionForm>
     }
-}
-
-#[component]
-fn ColumnSelect(id: &'static str, columns: Vec<String>, chosen: RwSignal<usize>) -> impl IntoView {
-    let options = columns
-        .into_iter()
-        .enumerate()
-        .map(|(index, name)| {
-            view! {
-                <option value=index.to_string() selected=index == chosen.get_untracked()>
-                    {column_name(index, &name)}
-                </option>
-            }
-        })
-        .collect_view();
-    view! {
-        <select
-            class="select"
-            id=id
-            name=id
-            aria-describedby=format!("{id}-help {id}-error")
-            on:change:target=move |event| {
-                if let Ok(index) = event.target().value().parse() {
-                    chosen.set(index);
-                }
-            }
-        >
-            {options}
-        </select>
-    }
-}
-
-#[component]
-fn PreviewTable(preview: UploadPreview, text_column: RwSignal<usize>, label_column: RwSignal<usize>) -> impl IntoView {
-    let part = move |index: usize| match index {
-        index if index == text_column.get() => Some("text"),
-        index if index == label_column.get() => Some("label"),
-        _ => None,
-    };
-    let class = move |index: usize| match part(index) {
-        Some("text") => "preview-cell is-text",
-        Some(_) => "preview-cell is-label",
-        None => "preview-cell",
-    };
-    let head = preview
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(index, name)| {
-            view! {
-                <th scope="col" class=move || class(index)>
-                    {column_name(index, name)}
-                    {move || part(index).map(|part| view! { <span class="preview-part">{part}</span> })}
-                </th>
-            }
-        })
-        .collect_view();
-    let rows = preview
-        .rows
-        .into_iter()
-        .map(|row| {
-            let cells = row
-                .into_iter()
-                .enumerate()
-                .map(|(index, field)| view! { <td class=move || class(index)>{field}</td> })
-                .collect_view();
-            view! { <tr>{cells}</tr> }
-        })
-        .collect_view();
-    view! {
-        <Card title="First rows">
-            <TableScroll label="First rows of the file">
-                <table class="table preview-table">
-                    <thead>
-                        <tr>{head}</tr>
-                    </thead>
-                    <tbody>{rows}</tbody>
-                </table>
-            </TableScroll>
-        </Card>
-    }
-}
-
-fn column_name(index: usize, name: &str) -> String {
-    if name.trim().is_empty() { format!("Column {}", index + 1) } else { name.to_string() }
-}
-
-/// `Headlines 2024` from `Headlines 2024.csv`.
-fn name_of_file(file_name: &str) -> String {
-    let name = file_name.rsplit_once('.').map_or(file_name, |(name, _)| name).trim();
-    name.chars().take(120).collect()
+    .into_any()
 }

@@ -1,4 +1,5 @@
 use super::Draft;
+use super::class_weights::ClassWeightsKnob;
 use crate::api::run_form::{MODULES_SHOWN, Recipe};
 use crate::components::Field;
 use crate::format;
@@ -79,6 +80,7 @@ fn KnobField(draft: Draft, knob: &'static Knob) -> impl IntoView {
         KnobKind::Choice(choices) => view! { <ChoiceKnob draft knob choices /> }.into_any(),
         KnobKind::Switch => view! { <ChoiceKnob draft knob choices=&["true", "false"] /> }.into_any(),
         KnobKind::Modules => view! { <ModulesKnob draft knob /> }.into_any(),
+        KnobKind::ClassWeights => view! { <ClassWeightsKnob draft knob /> }.into_any(),
         KnobKind::Integer { .. } | KnobKind::Number { .. } | KnobKind::Template => {
             view! { <NumberKnob draft knob /> }.into_any()
         }
@@ -86,7 +88,7 @@ fn KnobField(draft: Draft, knob: &'static Knob) -> impl IntoView {
     // Hidden fields are sent as well, so that a plain form stays whole.
     let error = draft.error(knob.name);
     let is_hidden = move || OF_THE_ADAPTER.contains(&knob.name) && draft.start().is_some() && error.read().is_none();
-    let wide = knob.kind == KnobKind::Modules;
+    let wide = matches!(knob.kind, KnobKind::Modules | KnobKind::ClassWeights);
     let needs_template = move || {
         let lacks = knob.name == CHAT_TEMPLATE && draft.base().is_some_and(|base| !base.has_chat_template);
         lacks.then(|| {

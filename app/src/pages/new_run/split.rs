@@ -1,15 +1,18 @@
 use super::Draft;
-use crate::components::Field;
+use crate::api::runs::{FreezeTest, freeze_test};
+use crate::components::{Button, ErrorNotice, Field, TimeStamp};
 use crate::format;
+use crate::reviewer;
 use domain::dataset::DatasetSummary;
-use domain::split::Split;
+use domain::split::{FrozenTest, Split};
 use leptos::prelude::*;
+use leptos::server_fn::ServerFn;
 
-/// How the rows are dealt to training, validation and test. All three ways are in the page; the style sheet shows the
-/// one that is chosen, so that the choice works without a script.
+/// How the rows are dealt to training, validation and test. All ways are in the page; the style sheet shows the one that
+/// is chosen, so that the choice works without a script.
 #[component]
-pub fn SplitFields(draft: Draft, datasets: StoredValue<Vec<DatasetSummary>>) -> impl IntoView {
-    let outcome = move || datasets.with_value(|datasets| outcome(draft, datasets));
+pub fn SplitFields(draft: Draft) -> impl IntoView {
+    let outcome = move || draft.datasets.with_value(|datasets| outcome(draft, datasets));
     view! {
         <fieldset class="split">
             <legend class="field-label">"Split"</legend>
@@ -17,6 +20,8 @@ pub fn SplitFields(draft: Draft, datasets: StoredValue<Vec<DatasetSummary>>) -> 
                 <Way draft way="percent" words="Percentages" />
                 <Way draft way="per_label" words="Rows per label" />
                 <Way draft way="own_test" words="Own test set" />
+                <Way draft way="column" words="The file's split" />
+                <Way draft way="frozen" words="Frozen test set" />
             </div>
             <div class="split-way split-percent">
                 <Number draft field="percent_train" label="Training, %" />
@@ -29,9 +34,21 @@ pub fn SplitFields(draft: Draft, datasets: StoredValue<Vec<DatasetSummary>>) -> 
                 <Number draft field="rows_test" label="Test" />
             </div>
             <div class="split-way split-own-test">
-                <TestDataset draft datasets />
+                <OtherDataset draft field="test_dataset" label="Test dataset" none="Choose…" />
+                <OtherDataset draft field="validation_dataset" label="Validation dataset" none="A share of this one" />
                 <Number draft field="own_validation" label="Validation, % of the dataset" />
             </div>
+            <div class="split-way split-column">
+                <Number draft field="column_validation" label="Validation, % of training" />
+                <p class="field-help split-words">
+                    "The column that was chosen as the split when the file was imported says which rows train and which test. The share is taken where it names no validation rows."
+                </p>
+            </div>
+            <div class="split-way split-frozen">
+                <Number draft field="frozen_validation" label="Validation, % of the others" />
+                <Frozen draft />
+            </div>
+            <Freeze draft />
             <div class="split-seed">
                 <Number draft field="split_seed" label="Seed of the split" />
             </div>
@@ -86,10 +103,88 @@ fn Number(draft: Draft, field: &'static str, label: &'static str) -> impl IntoVi
     .into_any()
 }
 
+/// The frozen test set of the chosen dataset, or that there is none.
 #[component]
-fn TestDataset(draft: Draft, datasets: StoredValue<Vec<DatasetSummary>>) -> impl IntoView {
-    let chosen_first = draft.form.read_untracked().get("test_dataset").to_string();
-    let options = datasets.with_value(|datasets| {
+fn Frozen(draft: Draft) -> impl IntoView {
+    view! {
+        <p class="field-help split-words">
+            <Transition>
+                {move || Suspend::new(async move {
+                    match draft.basis.await.and_then(|basis| basis.frozen) {
+                        Some(frozen) => view! { <FrozenWords frozen /> }.into_any(),
+                        None => {
+                            "This dataset has no frozen test set yet. Choose percentages or rows per label, then freeze the test rows that they give."
+                                .into_any()
+                        }
+                    }
+                })}
+            </Transition>
+        </p>
+    }
+    .into_any()
+}
+
+#[component]
+fn FrozenWords(frozen: FrozenTest) -> impl IntoView {
+    view! {
+        {format!(
+            "{}, frozen from version {} by {} on ",
+            format::counted(frozen.rows, "test row", "test rows"),
+            frozen.version,
+            frozen.by,
+        )}
+        <TimeStamp at_ms=frozen.at_ms />
+        ". Later versions keep them as their test; texts that are alike are used nowhere."
+    }
+}
+
+/// Keeps the test rows of the split that is chosen for all later runs and versions. A second way out of the same form.
+#[component]
+fn Freeze(draft: Draft) -> impl IntoView {
+    let reviewer = reviewer::remembered_name();
+    let freeze = Action::new(move |(): &()| freeze_test(draft.form.get_untracked(), reviewer::by(reviewer)));
+    Effect::new(move |_| {
+        if let Some(Ok(_)) = freeze.value().get() {
+            draft.basis.refetch();
+            draft.set("split", "frozen".to_string());
+        }
+    });
+    let submit = move |event: leptos::ev::MouseEvent| {
+        event.prevent_default();
+        freeze.dispatch(());
+    };
+    view! {
+        <div class="split-freeze">
+            <Button
+                type_="submit"
+                pending=freeze.pending()
+                attr:formaction=FreezeTest::url()
+                attr:formmethod="post"
+                attr:formnovalidate=true
+                on:click=submit
+            >
+                "Freeze this test set"
+            </Button>
+            <span class="field-help">
+                "Every later run can then be tested on the same rows, whatever becomes of the others."
+            </span>
+        </div>
+        {move || freeze.value().get().and_then(Result::err).map(|error| view! { <ErrorNotice error /> })}
+    }
+    .into_any()
+}
+
+#[component]
+fn OtherDataset(
+    draft: Draft,
+    field: &'static str,
+    label: &'static str,
+    /// What it is called that none is chosen.
+    none: &'static str,
+) -> impl IntoView {
+    let id = format!("run-{field}");
+    let chosen_first = draft.form.read_untracked().get(field).to_string();
+    let options = draft.datasets.with_value(|datasets| {
         datasets
             .iter()
             .map(|dataset| {
@@ -104,16 +199,16 @@ fn TestDataset(draft: Draft, datasets: StoredValue<Vec<DatasetSummary>>) -> impl
             .collect_view()
     });
     view! {
-        <Field label="Test dataset" id="run-test_dataset" error=draft.error("test_dataset")>
+        <Field label id=id.clone() error=draft.error(field)>
             <select
                 class="select"
-                id="run-test_dataset"
-                name="form[test_dataset]"
-                aria-describedby="run-test_dataset-error"
-                prop:value=move || draft.get("test_dataset")
-                on:change=move |event| draft.set("test_dataset", event_target_value(&event))
+                id=id.clone()
+                name=format!("form[{field}]")
+                aria-describedby=format!("{id}-error")
+                prop:value=move || draft.get(field)
+                on:change=move |event| draft.set(field, event_target_value(&event))
             >
-                <option value="">"Choose…"</option>
+                <option value="">{none}</option>
                 {options}
             </select>
         </Field>
@@ -121,7 +216,7 @@ fn TestDataset(draft: Draft, datasets: StoredValue<Vec<DatasetSummary>>) -> impl
     .into_any()
 }
 
-/// About how many rows each part gets. Rows are dealt by the hash of their text, so shares come out a little off.
+/// How many rows each part gets, but for the few by which texts that are alike and stay together move a share.
 fn outcome(draft: Draft, datasets: &[DatasetSummary]) -> Option<String> {
     let form = draft.form.read();
     let run = form.read().ok()?;
@@ -140,15 +235,24 @@ fn outcome(draft: Draft, datasets: &[DatasetSummary]) -> Option<String> {
                 [train, validation, test].map(|rows| format::count(rows.saturating_mul(labels)));
             format!("{train} rows to train, {validation} to validate, {test} to test, the same number of each label.")
         }
-        Split::OwnTest { test_dataset, validation, .. } => {
-            let test = datasets.iter().find(|dataset| dataset.id == test_dataset)?;
-            format!(
-                "About {} rows to train, {} to validate; all {} rows of {} to test.",
-                share(100.0 - validation),
-                share(validation),
-                format::count(test.rows),
-                test.name
-            )
+        Split::OwnTest { test_dataset, validation_dataset, validation, .. } => {
+            let find = |id| datasets.iter().find(|dataset| dataset.id == id);
+            let test = find(test_dataset)?;
+            let learnt = match validation_dataset {
+                Some(id) => {
+                    let other = find(id)?;
+                    format!(
+                        "All {} rows to train; {} rows of {} to validate",
+                        share(100.0),
+                        format::count(other.rows),
+                        other.name
+                    )
+                }
+                None => format!("About {} rows to train, {} to validate", share(100.0 - validation), share(validation)),
+            };
+            format!("{learnt}; all {} rows of {} to test.", format::count(test.rows), test.name)
         }
+        // Only the rows themselves tell.
+        Split::Column { .. } | Split::Frozen { .. } | Split::Fold { .. } => return None,
     })
 }

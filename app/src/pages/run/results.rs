@@ -1,13 +1,19 @@
-use crate::components::{Card, ChangeTile, ClassTable, Confusion};
+use crate::components::{Card, ChangeTile, ClassTable, CleanlinessBadge, Confusion};
 use crate::format;
 use crate::live::LiveRun;
+use domain::cleanliness::Score;
 use domain::metrics::{ConfusionMatrix, Evaluation};
-use domain::run::Moment;
+use domain::run::{Moment, RunSummary};
 use leptos::prelude::*;
 
 /// What training changed: headline figures, both confusion matrices side by side, and every label's figures.
 #[component]
-pub fn RunResults(before: Memo<Option<Evaluation>>, after: Memo<Option<Evaluation>>, live: LiveRun) -> impl IntoView {
+pub fn RunResults(
+    before: Memo<Option<Evaluation>>,
+    after: Memo<Option<Evaluation>>,
+    summary: RwSignal<RunSummary>,
+    live: LiveRun,
+) -> impl IntoView {
     let partial = Memo::new(move |_| live.picture.read().partial.clone());
     let anything = move || before.read().is_some() || after.read().is_some() || partial.read().is_some();
     let figure =
@@ -27,11 +33,23 @@ pub fn RunResults(before: Memo<Option<Evaluation>>, after: Memo<Option<Evaluatio
             </dl>
         }
     };
+    let cleanliness = Memo::new(move |_| summary.read().cleanliness);
+    let score = |evaluation: &Evaluation| Score { accuracy: evaluation.accuracy, macro_f1: evaluation.macro_f1 };
+    let badge = move || {
+        view! {
+            <CleanlinessBadge
+                cleanliness=cleanliness.get()
+                before=before.read().as_ref().map(score)
+                after=after.read().as_ref().map(score)
+            />
+        }
+    };
     view! {
         <Show when=anything>
             <Card title="Before and after" note="The same test rows, scored by the base as it is and by the trained adapter.">
                 <div class="stack">
                     {tiles}
+                    <div>{badge}</div>
                     <div class="confusions">
                         {move || side(Moment::Before, before.get(), partial.get())}
                         {move || side(Moment::After, after.get(), partial.get())}

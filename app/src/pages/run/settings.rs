@@ -38,7 +38,7 @@ pub fn RunSettings(
     let changed = changed.into_iter().map(line).collect_view();
     let same = same.into_iter().map(line).collect_view();
     let prompt = spec.prompt_template.as_str().to_string();
-    let dataset = detail.summary.dataset_id;
+    let (dataset, version) = (detail.summary.dataset_id, detail.summary.dataset_version);
     view! {
         <Card title="Set up">
             <div class="stack">
@@ -46,7 +46,10 @@ pub fn RunSettings(
                     <div class="knob-line">
                         <dt>"Dataset"</dt>
                         <dd>
-                            <a href=format!("/datasets/{dataset}")>{detail.summary.dataset_name.clone()}</a>
+                            <a href=format!("/datasets/{dataset}?version={version}")>
+                                {detail.summary.dataset_name.clone()}
+                            </a>
+                            {format!(", version {version}")}
                         </dd>
                     </div>
                     <div class="knob-line">
@@ -114,11 +117,26 @@ fn split_in_words(split: &Split) -> AnyView {
             format!("of every label {train} rows to train, {validation} to validate, {test} to test; seed {seed}")
                 .into_any()
         }
-        Split::OwnTest { test_dataset, validation, seed } => view! {
+        Split::OwnTest { test_dataset, validation_dataset, validation, seed } => view! {
             "tested on "
             <a href=format!("/datasets/{test_dataset}")>{format!("dataset {test_dataset}")}</a>
-            {format!("; {validation} % to validate; seed {seed}")}
+            {match validation_dataset {
+                Some(dataset) => view! {
+                    ", validated on "
+                    <a href=format!("/datasets/{dataset}")>{format!("dataset {dataset}")}</a>
+                }
+                .into_any(),
+                None => format!("; {validation} % to validate; seed {seed}").into_any(),
+            }}
         }
         .into_any(),
+        Split::Column { validation, seed } => {
+            format!("as the file's split column says; {validation} % to validate where it names none; seed {seed}")
+                .into_any()
+        }
+        Split::Frozen { validation, seed } => {
+            format!("tested on the frozen test set; {validation} % of the others to validate; seed {seed}").into_any()
+        }
+        Split::Fold { fold, folds, .. } => format!("fold {} of {folds} of a label check", fold + 1).into_any(),
     }
 }

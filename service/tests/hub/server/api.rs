@@ -35,10 +35,21 @@ pub async fn info(
     Path((owner, name, revision)): Named,
     headers: HeaderMap,
 ) -> Answer<Json<Value>> {
-    let repo = format!("{owner}/{name}");
+    describe(&shared, &format!("{owner}/{name}"), &revision, &headers)
+}
+
+pub async fn dataset_info(
+    State(shared): State<Shared>,
+    Path((owner, name, revision)): Named,
+    headers: HeaderMap,
+) -> Answer<Json<Value>> {
+    describe(&shared, &format!("datasets/{owner}/{name}"), &revision, &headers)
+}
+
+fn describe(shared: &Shared, repo: &str, revision: &str, headers: &HeaderMap) -> Answer<Json<Value>> {
     let store = shared.store();
-    let repository = store.visible(&repo, user_of(&headers)?)?;
-    let (commit, files) = repository.at_or_refuse(&revision)?;
+    let repository = store.visible(repo, user_of(headers)?)?;
+    let (commit, files) = repository.at_or_refuse(revision)?;
     let siblings: Vec<Value> = files
         .iter()
         .map(|(name, content)| {
@@ -50,7 +61,7 @@ pub async fn info(
         })
         .collect();
     let mut info = json!({
-        "_id": "0", "id": repo, "modelId": repo, "author": owner, "sha": commit, "siblings": siblings,
+        "_id": "0", "id": repo, "modelId": repo, "sha": commit, "siblings": siblings,
         "private": repository.access == Access::Private,
         "gated": if matches!(repository.access, Access::Gated { .. }) { json!("manual") } else { json!(false) },
         "disabled": false, "downloads": 0, "likes": 0, "tags": ["region:us"],

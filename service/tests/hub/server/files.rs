@@ -17,9 +17,35 @@ const CHUNK_BYTES: usize = 16 << 10;
 
 type Troubled = Option<Extension<Trouble>>;
 
+/// Owner, name, revision, path.
+type Named = Path<(String, String, String, String)>;
+
 pub async fn resolve(
+    state: State<Shared>,
+    Path((owner, name, revision, file)): Named,
+    method: Method,
+    headers: HeaderMap,
+    counter: Extension<SentCounter>,
+    trouble: Troubled,
+) -> Answer<Response> {
+    send(state, format!("{owner}/{name}"), (revision, file), method, headers, counter, trouble)
+}
+
+pub async fn resolve_dataset(
+    state: State<Shared>,
+    Path((owner, name, revision, file)): Named,
+    method: Method,
+    headers: HeaderMap,
+    counter: Extension<SentCounter>,
+    trouble: Troubled,
+) -> Answer<Response> {
+    send(state, format!("datasets/{owner}/{name}"), (revision, file), method, headers, counter, trouble)
+}
+
+fn send(
     State(shared): State<Shared>,
-    Path((owner, name, revision, file)): Path<(String, String, String, String)>,
+    repo: String,
+    (revision, file): (String, String),
     method: Method,
     headers: HeaderMap,
     Extension(counter): Extension<SentCounter>,
@@ -28,7 +54,7 @@ pub async fn resolve(
     let user = user_of(&headers)?;
     let (commit, content) = {
         let store = shared.store();
-        let repository = store.visible(&format!("{owner}/{name}"), user)?;
+        let repository = store.visible(&repo, user)?;
         repository.check_licence(user)?;
         let (commit, files) = repository.at_or_refuse(&revision)?;
         let content = files.get(&file).cloned();

@@ -1,4 +1,4 @@
-//! A Hugging Face Hub on loopback, as far as models, adapters and their files go: repositories in memory, with owners,
+//! A Hugging Face Hub on loopback, as far as models, adapters, datasets and their files go: repositories in memory, with owners,
 //! tokens, licences and commits, large files at a second address as at the real one's content network, and troubles on
 //! demand.
 //!
@@ -112,7 +112,8 @@ impl TestHub {
         self.shared.hub_url("")
     }
 
-    /// Commits files to `main` of a repository that is made where there is none, and returns the commit.
+    /// Commits files to `main` of a repository that is made where there is none, and returns the commit. A dataset's
+    /// repository is `datasets/owner/name`.
     pub fn put(&self, repo: &str, files: &[(&str, &[u8])]) -> String {
         let mut store = self.shared.store();
         store.create(repo, Access::Open);
@@ -171,10 +172,12 @@ fn hub_routes(shared: &Shared) -> Router {
         .route("/api/models/{owner}/{name}", get(api::info_of_main))
         .route("/api/models/{owner}/{name}/revision/{revision}", get(api::info))
         .route("/api/models/{owner}/{name}/tree/{revision}", get(api::tree))
+        .route("/api/datasets/{owner}/{name}/revision/{revision}", get(api::dataset_info))
         .route("/api/models/{owner}/{name}/preupload/{revision}", post(api::preupload))
         .route("/api/models/{owner}/{name}/commit/{revision}", post(api::commit))
         .route("/api/complete-multipart/{oid}", post(lfs::complete))
         .route("/{owner}/{name}/resolve/{revision}/{*file}", get(files::resolve))
+        .route("/datasets/{owner}/{name}/resolve/{revision}/{*file}", get(files::resolve_dataset))
         .route("/{owner}/{name}/info/lfs/objects/batch", post(lfs::batch))
         .route("/{owner}/{name}/info/lfs/verify", post(lfs::verify))
         .layer(middleware::from_fn_with_state(shared.clone(), trouble::watch_hub))

@@ -3,9 +3,10 @@
 use super::Look;
 use crate::charts::curve::XAxis;
 use crate::charts::instance::LiveChart;
-use crate::charts::panel::{Palette, Panel};
+use crate::charts::panel::Panel;
+use crate::charts::still::page_colors;
 use crate::live::LiveRun;
-use crate::theme::{on_theme_change, token_color};
+use crate::theme::on_theme_change;
 use domain::run::RunPicture;
 use leptos::ev;
 use leptos::prelude::*;
@@ -70,14 +71,14 @@ pub fn draw(live: LiveRun, look: Look) {
 
 impl Charts {
     fn mount(self) {
-        let palette = palette();
+        let palette = page_colors();
         let Some(x) = self.axis() else { return };
         let smoothing = self.look.smoothing.try_get_untracked().unwrap_or_default();
         let mounted = self.live.picture.try_with_untracked(|picture| {
             let mount = |panel: Panel| {
                 let curves = panel.curves(picture, x, smoothing);
                 LiveChart::mount(panel.id(), &panel.option(&curves, x.end(picture), x, &palette))
-                    .map(|chart| (panel, chart))
+                    .map(|chart| (panel, chart.linked()))
             };
             (Panel::ALL.into_iter().map(mount).collect::<Result<Vec<_>, _>>(), size(picture))
         });
@@ -126,7 +127,7 @@ impl Charts {
     fn show(self, how: How) {
         let Some(x) = self.axis() else { return };
         let smoothing = self.look.smoothing.try_get_untracked().unwrap_or_default();
-        let palette = (how != How::Grow).then(palette);
+        let palette = (how != How::Grow).then(page_colors);
         self.live.picture.try_with_untracked(|picture| {
             let end = x.end(picture);
             self.mounted.try_with_value(|mounted| {
@@ -153,15 +154,4 @@ impl Charts {
 
 fn size(picture: &RunPicture) -> (usize, usize) {
     (picture.steps.len(), picture.validations.len())
-}
-
-fn palette() -> Palette {
-    Palette {
-        text: token_color("--text"),
-        muted: token_color("--text-soft"),
-        line: token_color("--line"),
-        surface: token_color("--surface"),
-        first: token_color("--accent"),
-        second: token_color("--label-1"),
-    }
 }
