@@ -13,7 +13,7 @@ async fn what_is_no_table_is_refused_in_words_and_leaves_nothing() {
         ("blank.csv", b"\n\n \n", "empty"),
         ("book.xlsx", b"PK\x03\x04\x14\0\x06\0[Content_Types].xml", "zip archive"),
         ("image.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "PNG"),
-        ("rows.parquet", b"PAR1\x15\x04\x15", "Parquet"),
+        ("rows.parquet", b"PAR1\x15\x04\x15", "does not end as a Parquet file"),
         ("rows.csv.gz", b"\x1f\x8b\x08\0\0", "gzip file cannot be unpacked"),
         ("zeros.csv", b"\0\0\0\0\0\0\0\0", "binary"),
         ("program.csv", b"\x7fELF\x02\x01\x01\0", "program"),
