@@ -193,10 +193,12 @@ fn without_remains(text: &str) -> Option<String> {
         };
         kept.push_str(replacement);
         place += character.len_utf8() + bytes;
-        // "of Â 5" was "of", a no-break space and "5" at first.
-        if character == 'Â' && (kept.is_empty() || kept.ends_with(' ')) && text[place..].starts_with(' ') {
-            place += 1;
-        }
+        // The space stands for the byte A0: "of Â 5" was "of", a no-break space and "5", "voilÃ  la" had one space.
+        let is_double = match character {
+            'Â' => (kept.is_empty() || kept.ends_with(' ')) && text[place..].starts_with(' '),
+            _ => character == 'Ã' && text[place..].starts_with("  "),
+        };
+        place += usize::from(is_double);
     }
     Some(kept).filter(|kept| kept != text)
 }
@@ -264,6 +266,8 @@ mod tests {
             times in 1..3_usize,
         ) {
             let right = words.join(" – ");
+            // Some letters do not stand together in any language.
+            prop_assume!(repaired(&right).is_none());
             let times = if page == Page::Windows1252 { times } else { 1 };
             let spoilt = (0..times).fold(right.clone(), |text, _| shown(page, text.as_bytes()));
             prop_assert_eq!(repaired_or_same(&spoilt), right);

@@ -60,7 +60,9 @@ pub(super) fn each(text: &str, mut hear: impl FnMut(Personal, usize, usize)) {
         let found = match byte {
             b'@' => email(bytes, free, place).map(|(begin, end)| (Personal::Email, begin, end)),
             b'A'..=b'Z' if is_word_begin => iban(bytes, place).map(|end| (Personal::Iban, place, end)),
-            b'+' | b'(' | b'0'..=b'9' if is_word_begin => phone(bytes, place).map(|end| (Personal::Phone, place, end)),
+            b'+' | b'(' | b'0'..=b'9' if is_word_begin => {
+                phone(bytes, free, place).map(|end| (Personal::Phone, place, end))
+            }
             _ => None,
         };
         match found {
@@ -157,8 +159,13 @@ fn digits(bytes: &[u8], begin: usize) -> Option<Digits> {
 }
 
 /// The end of a phone number that begins here.
-fn phone(bytes: &[u8], begin: usize) -> Option<usize> {
+fn phone(bytes: &[u8], free: usize, begin: usize) -> Option<usize> {
     let before = begin.checked_sub(1).map(|before| bytes[before]);
+    // The later groups of a longer number, such as an account's.
+    let goes_on = matches!(bytes[free..begin], [.., b'0'..=b'9', b' ']) && bytes[begin] != b'+';
+    if goes_on {
+        return None;
+    }
     // The middle of an amount, a date, a price, a version.
     if matches!(before, Some(b'.' | b',' | b'/' | b':' | b'-' | b'$' | b'#' | b'=' | b'+' | b'_')) {
         return None;

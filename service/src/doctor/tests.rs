@@ -219,7 +219,7 @@ fn the_figures_of_the_notebooks_data_come_out() {
 
     let mojibake = &report.groups[&FindingKind::Mojibake];
     let spoilt: Vec<&str> = mojibake.ids().iter().map(|id| snapshot.text(*id as usize)).collect();
-    assert_eq!(spoilt.len(), 127, "{spoilt:#?}");
+    assert_eq!(spoilt.len(), 129, "{spoilt:#?}");
     let restored: Vec<String> = spoilt
         .iter()
         .map(|text| repaired_text(FindingKind::Mojibake, &Repair::RepairMojibake, text).unwrap())

@@ -84,6 +84,9 @@ fn piece_at(rest: &str, before: Before) -> Option<Piece> {
     sign_of(second, before, after).map(|right| Piece { right, letter: None, bytes })
 }
 
+/// What the last two bytes of ’ were spelt out as: the signs € and ™.
+const TRADE_MARK: &str = "EUR TM";
+
 /// `+` and a character: the letter from U+00C0 to U+00FF that they were.
 fn letter_of(second: char, before: Before, after: &str) -> Option<char> {
     let next = after.chars().next();
@@ -111,10 +114,12 @@ fn letter_of(second: char, before: Before, after: &str) -> Option<char> {
         return None;
     }
     let fits = if letter.is_uppercase() {
-        before.is(char::is_uppercase) || !before.is(char::is_alphanumeric) && goes_on
+        // "B+ç" is a grade and a letter; the word in capitals goes on, or has at least two before.
+        let is_in_capitals = goes_on || before.last_but_one.is_some_and(char::is_uppercase);
+        before.is(char::is_uppercase) && is_in_capitals || !before.is(char::is_alphanumeric) && goes_on
     } else {
         // A circumflexed a that ends a word is the first byte of a quote or a dash.
-        let is_remains = letter == 'â' && !goes_on;
+        let is_remains = letter == 'â' && (!goes_on || after.starts_with(TRADE_MARK));
         !is_remains && (before.is(char::is_alphabetic) || before.is_gap() && next.is_some_and(is_small))
     };
     fits.then_some(letter)
@@ -132,17 +137,17 @@ fn remains_of_quote(second: char, before: Before, after: &str) -> Option<Piece> 
             if trimmed.starts_with(euro) {
                 return piece("€", spaces + euro.len());
             }
-            if after.starts_with("EUR TM") {
-                return piece("’", "EUR TM".len());
+            if after.starts_with(TRADE_MARK) {
+                return piece("’", TRADE_MARK.len());
             }
             if after.starts_with(char::is_alphanumeric) {
                 return None;
             }
-            if before.is_gap() {
-                return (!after.is_empty()).then_some(()).and_then(|()| piece("–", 0));
+            match before.last {
+                Some(' ') if spaces > 0 => piece("–", 0),
+                Some(last) if last.is_alphanumeric() => piece(if trimmed.starts_with("s ") { "’" } else { "" }, 0),
+                _ => None,
             }
-            let is_genitive = trimmed.starts_with("s ");
-            before.is(char::is_alphanumeric).then_some(()).and_then(|()| piece(if is_genitive { "’" } else { "" }, 0))
         }
         'é' if before.is_gap() && spaces > 0 && trimmed.starts_with(|next: char| next.is_ascii_digit()) => {
             piece("", spaces)
