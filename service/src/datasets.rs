@@ -4,7 +4,6 @@ mod changes;
 mod conversion;
 mod csv_export;
 pub(crate) mod dealing;
-mod doctor_for_now;
 mod edits;
 mod examinations;
 mod examined;

@@ -3,10 +3,10 @@
 //! A version is examined when it is made and when somebody asks. What was found is stored beside the version; what waits
 //! is not, since whoever wants to see it asks again after a restart.
 
-use super::doctor_for_now::{self as doctor, Surroundings};
 use super::examined::{Examined, ExaminedRows};
 use super::versions::verdict_word;
 use super::{Datasets, blocking};
+use crate::doctor::{self, Surroundings};
 use crate::error::{Result, ServiceError};
 use crate::models::{BasePath, Models};
 use crate::worker::{StopSignal, words_of};
@@ -15,9 +15,8 @@ use domain::dataset::DatasetId;
 use domain::finding::{Examination, ExaminationState};
 use domain::spec::TrainSpec;
 use domain::template::RenderedTemplate;
-use domain::version::{RowId, VersionNumber};
+use domain::version::VersionNumber;
 use engine::BaseReader;
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -203,7 +202,7 @@ impl Examiner {
         let snapshot = self.handle.block_on(self.datasets.snapshot(id, Some(version)))?;
         let counter = self.token_counter(snapshot.labels());
         let tokens = counter.as_ref().map(|counter| |text: &str| counter.tokens(text));
-        let frozen = self.handle.block_on(self.frozen_test(id))?;
+        let frozen = self.handle.block_on(self.datasets.frozen_rows_in_force(id))?;
         let surroundings = Surroundings {
             rejected: snapshot.rejected(),
             tokens: tokens.as_ref().map(|tokens| tokens as &(dyn Fn(&str) -> usize + Sync)),
@@ -219,13 +218,6 @@ impl Examiner {
         self.handle.block_on(self.store_verdict(key, &examined.examination))?;
         examined.write(&self.datasets.files.examination(id, version))?;
         Ok(examined)
-    }
-
-    async fn frozen_test(&self, id: DatasetId) -> Result<Option<HashSet<RowId>>> {
-        match self.datasets.frozen_test_id(id).await? {
-            Some(frozen) => Ok(Some(self.datasets.frozen_rows(frozen).await?)),
-            None => Ok(None),
-        }
     }
 
     async fn store_verdict(&self, (id, version): Key, examination: &Examination) -> Result<()> {

@@ -74,7 +74,7 @@ impl Datasets {
         .execute(&self.db.pool)
         .await?;
         if inserted.rows_affected() == 1 {
-            // What leaks into the test set has to be looked for anew.
+            // Leakage is looked for against it.
             self.examine_again(id, None).await?;
             return Ok(frozen);
         }
@@ -107,6 +107,14 @@ impl Datasets {
         self.get(id).await?;
         match self.frozen_row(id).await? {
             Some(row) => frozen_from(&row).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The rows of the frozen test set that is in force.
+    pub(crate) async fn frozen_rows_in_force(&self, id: DatasetId) -> Result<Option<HashSet<RowId>>> {
+        match self.frozen_row(id).await? {
+            Some(row) => json_column(&row, "row_ids").map(Some),
             None => Ok(None),
         }
     }
