@@ -145,7 +145,7 @@ fn OlderVersion(dataset: OpenDataset) -> impl IntoView {
                             <Button
                                 pending=restore.pending()
                                 on:click=move |_| {
-                                    restore.dispatch(shown);
+                                    restore.dispatch(dataset.shown.get_untracked());
                                 }
                             >
                                 "Go back to this one"

@@ -19,19 +19,15 @@ const GROUPS_SHOWN: u64 = 8;
 /// What was found, weightiest first. Each finding opens to why it matters, the rows, and what can be done about it.
 #[component]
 pub fn Findings(dataset: OpenDataset, examined: Examined) -> impl IntoView {
-    let list = move || {
-        let report = examined.report.get()?;
-        let version = report.version;
-        if report.findings.is_empty() {
-            return Some(view! { <p class="soft">"Nothing was found. The data is as it should be."</p> }.into_any());
-        }
-        let findings = report
-            .findings
-            .into_iter()
-            .map(|finding| view! { <FindingEntry dataset examined finding version /> })
-            .collect_view();
-        Some(view! { <ul class="findings">{findings}</ul> }.into_any())
+    let findings = move || {
+        let report = examined.report.get();
+        let listed = report.into_iter().flat_map(|report| {
+            let version = report.version;
+            report.findings.into_iter().map(move |finding| (version, finding))
+        });
+        listed.collect::<Vec<_>>()
     };
+    let nothing = move || examined.report.read().as_ref().is_some_and(|report| report.findings.is_empty());
     view! {
         <section class="card" id="findings" aria-labelledby="findings-title">
             <header class="card-head">
@@ -44,7 +40,16 @@ pub fn Findings(dataset: OpenDataset, examined: Examined) -> impl IntoView {
                 <p class="soft">"They stand here as soon as the examination is done."</p>
             </Show>
             <Outdated dataset examined />
-            {list}
+            <Show when=nothing>
+                <p class="soft">"Nothing was found. The data is as it should be."</p>
+            </Show>
+            <ul class="findings">
+                <For
+                    each=findings
+                    key=|(version, finding)| (*version, finding.kind)
+                    children=move |(version, finding)| view! { <FindingEntry dataset examined finding version /> }
+                />
+            </ul>
         </section>
     }
     .into_any()
@@ -163,13 +168,15 @@ fn open_when_addressed(id: String, details: NodeRef<html::Details>) {
 #[component]
 fn Groups(dataset: OpenDataset, kind: FindingKind, version: VersionNumber) -> impl IntoView {
     let first = RwSignal::new(0_u64);
+    // Where the next page begins: of very long texts fewer are sent at once.
+    let next = RwSignal::new(GROUPS_SHOWN);
     let page = LocalResource::new(move || get_finding(dataset.id, version, kind, first.get(), GROUPS_SHOWN));
     view! {
         <Transition fallback=|| view! { <Loading what="the rows" /> }>
             {move || {
                 page.get()
                     .map(|page| match page {
-                        Ok(page) => view! { <GroupPage dataset kind page first /> }.into_any(),
+                        Ok(page) => view! { <GroupPage dataset kind page first next /> }.into_any(),
                         Err(error) => view! { <ErrorNotice error /> }.into_any(),
                     })
             }}
@@ -179,12 +186,19 @@ fn Groups(dataset: OpenDataset, kind: FindingKind, version: VersionNumber) -> im
 }
 
 #[component]
-fn GroupPage(dataset: OpenDataset, kind: FindingKind, page: FindingPage, first: RwSignal<u64>) -> impl IntoView {
+fn GroupPage(
+    dataset: OpenDataset,
+    kind: FindingKind,
+    page: FindingPage,
+    first: RwSignal<u64>,
+    next: RwSignal<u64>,
+) -> impl IntoView {
     let FindingPage { groups, first: from, total } = page;
     if groups.is_empty() {
         return ().into_any();
     }
     let to = from + groups.len() as u64;
+    next.set(to);
     let labels: Vec<String> = dataset.version.read_untracked().labels.iter().map(|count| count.label.clone()).collect();
     let what = if is_one_text(kind) { "texts" } else { "cases" };
     let groups = groups
@@ -198,7 +212,7 @@ fn GroupPage(dataset: OpenDataset, kind: FindingKind, page: FindingPage, first: 
             <nav class="pager" aria-label=format!("{}: groups", words::finding_name(kind))>
                 <Button
                     disabled=Signal::derive(move || from == 0)
-                    on:click=move |_| first.set(from.saturating_sub(GROUPS_SHOWN))
+                    on:click=move |_| first.update(|first| *first = first.saturating_sub(GROUPS_SHOWN))
                 >
                     "Previous"
                 </Button>
@@ -207,7 +221,7 @@ fn GroupPage(dataset: OpenDataset, kind: FindingKind, page: FindingPage, first: 
                 </span>
                 <Button
                     disabled=Signal::derive(move || to >= total)
-                    on:click=move |_| first.set(to)
+                    on:click=move |_| first.set(next.get_untracked())
                 >
                     "Next"
                 </Button>

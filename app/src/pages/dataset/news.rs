@@ -2,17 +2,23 @@ use super::open::{News, OpenDataset};
 use super::words;
 use crate::api::versions::undo_version;
 use crate::components::{Button, ButtonKind, Tone};
-use domain::version::{DatasetVersion, NOBODY};
+use domain::version::{DatasetVersion, NOBODY, VersionNumber};
 use leptos::prelude::*;
 
 /// The bar at the bottom of the window: what has just been done, and the way back. It stays until it is closed or
 /// something else has happened.
 #[component]
 pub fn NewsBar(dataset: OpenDataset) -> impl IntoView {
-    let undo = Action::new(move |number: &i64| {
+    let undo = Action::new(move |number: &VersionNumber| {
         let (number, by) = (*number, dataset.by());
         async move { dataset.take_in(undo_version(dataset.id, number, by).await) }
     });
+    // Asked when the button is pressed: a button that stays while the news change keeps the handler that it was made with.
+    let undo_news = move |_| {
+        if let Some(News::Made(version)) = dataset.news.get_untracked() {
+            undo.dispatch(version.number);
+        }
+    };
     let close = move |_| dataset.news.set(None);
     view! {
         // The region stands there from the start, so that screen readers read out what comes into it.
@@ -27,17 +33,14 @@ pub fn NewsBar(dataset: OpenDataset) -> impl IntoView {
                             News::MadeByOthers(_) => Tone::Info,
                             News::Refused(_) => Tone::Bad,
                         };
-                        let number = match &news {
-                            News::Made(version) => Some(version.number),
-                            _ => None,
-                        };
+                        let can_undo = matches!(news, News::Made(_));
                         view! {
                             <div class=format!("news-bar {}", tone.class())>
                                 <p class="news-words">{in_words(&news)}</p>
-                                {number
-                                    .map(|number| {
+                                {can_undo
+                                    .then(|| {
                                         view! {
-                                            <Button pending=undo.pending() on:click=move |_| { undo.dispatch(number); }>
+                                            <Button pending=undo.pending() on:click=undo_news>
                                                 "Undo"
                                             </Button>
                                         }

@@ -16,29 +16,18 @@ pub fn Versions(dataset: OpenDataset) -> impl IntoView {
         let (number, by) = (*number, dataset.by());
         async move { dataset.take_in(undo_version(dataset.id, number, by).await) }
     });
-    let entries = move || {
+    let versions = move |from: usize, to: usize| {
         let (newest, shown) = (dataset.newest.get(), dataset.shown.get());
-        let entry = |version: &DatasetVersion| {
-            let (is_newest, is_shown) = (version.number == newest, version.number == shown);
-            view! { <VersionEntry dataset version=version.clone() is_newest is_shown undo /> }
-        };
         let versions = dataset.versions.value.read();
-        let (latest, earlier) = versions.split_at(versions.len().min(VERSIONS_SHOWN));
-        let latest = latest.iter().map(entry).collect_view();
-        let fold = (!earlier.is_empty()).then(|| {
-            let summary = format::counted(earlier.len() as u64, "earlier version", "earlier versions");
-            let earlier = earlier.iter().map(entry).collect_view();
-            view! {
-                <Fold summary>
-                    <ol class="timeline">{earlier}</ol>
-                </Fold>
-            }
-        });
-        view! {
-            <ol class="timeline">{latest}</ol>
-            {fold}
-        }
+        let listed = versions.iter().skip(from).take(to.saturating_sub(from)).cloned();
+        listed.map(|version| (version.number == newest, version.number == shown, version)).collect::<Vec<_>>()
     };
+    let entry = move |(is_newest, is_shown, version): (bool, bool, DatasetVersion)| {
+        view! { <VersionEntry dataset version is_newest is_shown undo /> }
+    };
+    // By their numbers, so that each keeps its own buttons.
+    let key = |(is_newest, is_shown, version): &(bool, bool, DatasetVersion)| (*is_newest, *is_shown, version.number);
+    let earlier = Memo::new(move |_| dataset.versions.value.read().len().saturating_sub(VERSIONS_SHOWN) as u64);
     view! {
         <section class="card" id="versions" aria-labelledby="versions-title">
             <header class="card-head">
@@ -47,7 +36,16 @@ pub fn Versions(dataset: OpenDataset) -> impl IntoView {
                 </h2>
                 <p class="card-note">"None ever changes. A run keeps to the one that it was started on."</p>
             </header>
-            {entries}
+            <ol class="timeline">
+                <For each=move || versions(0, VERSIONS_SHOWN) key children=entry />
+            </ol>
+            <Show when=move || { earlier.get() > 0 }>
+                <Fold summary="Earlier versions">
+                    <ol class="timeline">
+                        <For each=move || versions(VERSIONS_SHOWN, usize::MAX) key children=entry />
+                    </ol>
+                </Fold>
+            </Show>
         </section>
     }
     .into_any()

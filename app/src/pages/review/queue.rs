@@ -14,6 +14,8 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A row that somebody looks at is held for a while only, so the hold is renewed.
 const HOLD_EVERY: Duration = Duration::from_secs(30);
+/// After a row was opened, or the last letter of a name.
+const HOLD_AFTER: Duration = Duration::from_millis(500);
 /// Rows that are fetched at once, around the one that is looked at.
 pub const FETCHED: u64 = 40;
 
@@ -85,14 +87,20 @@ impl Queue {
         });
         let row = Memo::new(move |_| self.current().map(|row| row.row));
         Effect::new(move |_| {
-            let (Some(row), by) = (row.get(), self.name.get()) else { return };
-            drop(by);
+            let Some(row) = row.get() else { return };
+            // Who has no name holds nothing: it would keep those out who have one.
+            if self.name.read().trim().is_empty() {
+                return;
+            }
             let hold = move || {
                 let (check, by) = (self.id(), reviewer::by(self.name));
                 // Who does not hear of it is told by the server at the latest when they decide.
                 spawn_local(async move { drop(hold_row(check, row, by).await) });
             };
-            hold();
+            // Not for every letter of a name that is being typed.
+            if let Ok(timer) = set_timeout_with_handle(hold, HOLD_AFTER) {
+                on_cleanup(move || timer.clear());
+            }
             if let Ok(timer) = set_interval_with_handle(hold, HOLD_EVERY) {
                 on_cleanup(move || timer.clear());
             }

@@ -51,14 +51,15 @@ pub fn Repairs(
             <h3>"What can be done"</h3>
             <div class="row">{buttons}</div>
             {why_not}
-            {move || {
-                shown
-                    .get()
-                    .map(|(offer, preview)| match preview {
-                        Ok(preview) => view! { <Preview dataset kind offer preview shown /> }.into_any(),
-                        Err(error) => view! { <ErrorNotice error /> }.into_any(),
-                    })
-            }}
+            // Each preview anew, with the button that applies it and no other.
+            <For
+                each=move || shown.get().map(|previewed| (preview.version().get_untracked(), previewed))
+                key=|(number, _)| *number
+                children=move |(_, (offer, previewed))| match previewed {
+                    Ok(preview) => view! { <Preview dataset kind offer preview shown /> }.into_any(),
+                    Err(error) => view! { <ErrorNotice error /> }.into_any(),
+                }
+            />
         </div>
     }
     .into_any()

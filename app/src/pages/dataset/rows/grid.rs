@@ -121,25 +121,24 @@ pub fn RowGrid(
                 </div>
             </div>
             // Over the rows and no part of them: what is in a grid has to be a row.
-            {move || {
-                grid.edited
-                    .get()
-                    .map(|edited| {
-                        let place = edited.place;
-                        view! {
-                            <div class="grid-editor" style=move || grid.editor_place(place)>
-                                <RowEditor
-                                    dataset
-                                    question
-                                    place
-                                    row=edited.row
-                                    labels=labels.get_untracked()
-                                    on_close=Callback::new(move |()| grid.end_edit())
-                                />
-                            </div>
-                        }
-                    })
-            }}
+            <For
+                each=move || grid.edited.get()
+                key=|edited| (edited.place, edited.row.id)
+                children=move |Edited { place, row }| {
+                    view! {
+                        <div class="grid-editor" style=move || grid.editor_place(place)>
+                            <RowEditor
+                                dataset
+                                question
+                                place
+                                row
+                                labels=labels.get_untracked()
+                                on_close=Callback::new(move |()| grid.end_edit())
+                            />
+                        </div>
+                    }
+                }
+            />
         </div>
         <p class="small soft" id="grid-help" hidden=move || store.matching.get() == 0>
             {move || match grid.can_edit.get() {
