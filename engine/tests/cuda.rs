@@ -309,7 +309,12 @@ fn gradients_are_the_cpus_shared_packed_picked_and_dropped() {
         [(&TargetModule::ALL[..], 8), (&[TargetModule::QProj, TargetModule::VProj, TargetModule::UpProj], 5)]
     {
         for loss_from in [1, 0] {
-            let rows = token_rows(6, loss_from);
+            let mut rows = token_rows(6, loss_from);
+            if r == 5 {
+                // As class weights make them.
+                let weights = [0.25, 1.0, 3.0].into_iter().cycle();
+                rows.iter_mut().zip(weights).for_each(|(row, weight)| row.weight = weight);
+            }
             let rows: Vec<&TokenRow> = rows.iter().collect();
             let (cpu, _) = random_pair(&card, Quantization::Nf4);
             let lora = small_lora(&cpu.config, r, 16.0, modules);

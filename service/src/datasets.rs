@@ -4,7 +4,6 @@ mod changes;
 mod conversion;
 mod csv_export;
 pub(crate) mod dealing;
-mod doctor_for_now;
 mod edits;
 mod examinations;
 mod examined;
@@ -26,6 +25,7 @@ pub use rows::MAX_ROWS_AT_ONCE;
 pub use segment::{Segment, SegmentWriter};
 pub use snapshot::{Changes, Snapshot};
 pub use upload::{Upload, UploadAppend};
+pub use versions::MAX_VERSIONS_LISTED;
 
 use crate::Clock;
 use crate::db::{Database, json_column};

@@ -7,6 +7,7 @@ pub mod checkup;
 pub mod classifiers;
 pub mod datasets;
 mod db;
+pub mod doctor;
 pub mod error;
 pub mod exports;
 pub mod feed;

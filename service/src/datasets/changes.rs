@@ -13,7 +13,7 @@ use domain::version::{RowChange, RowId, VersionNumber};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Lines};
 use std::path::Path;
 
 /// Longest text that an edit may leave, in bytes; what files may bring is bounded by their reader.
@@ -217,29 +217,43 @@ impl StoredChanges {
 
     /// A version without changes has no file.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(ServiceError::io(path, error)),
-        };
-        let stored = |error| ServiceError::stored("the changes of a version", error);
-        let mut lines = BufReader::with_capacity(256 * 1024, file).lines();
-        let head = lines.next().transpose().map_err(|error| ServiceError::io(path, error))?.unwrap_or_default();
-        let head: Head = serde_json::from_str(&head).map_err(stored)?;
+        let Some((head, lines)) = open(path)? else { return Ok(Self::default()) };
         let mut entries = Changes::new();
         for line in lines {
             let line = line.map_err(|error| ServiceError::io(path, error))?;
-            let (id, change) = serde_json::from_str(&line).map_err(stored)?;
+            let (id, change) = serde_json::from_str(&line).map_err(unreadable)?;
             entries.insert(id, change);
         }
         Ok(Self { since: head.since, entries })
     }
+
+    /// The version that the file goes on from, if it is not in full.
+    pub fn read_since(path: &Path) -> Result<Option<VersionNumber>> {
+        Ok(open(path)?.and_then(|(head, _)| head.since))
+    }
+}
+
+fn open(path: &Path) -> Result<Option<(Head, Lines<BufReader<File>>)>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ServiceError::io(path, error)),
+    };
+    let mut lines = BufReader::with_capacity(256 * 1024, file).lines();
+    let head = lines.next().transpose().map_err(|error| ServiceError::io(path, error))?.unwrap_or_default();
+    Ok(Some((serde_json::from_str(&head).map_err(unreadable)?, lines)))
+}
+
+fn unreadable(error: serde_json::Error) -> ServiceError {
+    ServiceError::stored("the changes of a version", error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::datasets::snapshot::tests::segment_of;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     fn edited(text: Option<&str>, label: Option<&str>) -> RowChange {
         RowChange::Edited { text: text.map(String::from), label: label.map(String::from) }
@@ -318,9 +332,74 @@ mod tests {
         let stored = StoredChanges::of(&edit, Some((2, &repair)));
         assert_eq!((stored.since, stored.entries.len()), (Some(2), 2));
         stored.write(&path).unwrap();
+        assert_eq!(StoredChanges::read_since(&path).unwrap(), Some(2));
         assert_eq!(StoredChanges::read(&path).unwrap().into_changes(Some(&repair)), edit);
 
         std::fs::write(&path, "{\"since\":null}\n[1,\"dropp").unwrap();
         assert!(StoredChanges::read(&path).is_err());
+    }
+
+    /// What may become of one of six rows, among so few words that much comes back to what it was.
+    fn any_change() -> impl Strategy<Value = (RowId, RowChange)> {
+        let word =
+            |words: &'static [&'static str]| prop::option::of(prop::sample::select(words).prop_map(String::from));
+        let edit =
+            (word(&["one", "two", "x"]), word(&["a", "b"])).prop_map(|(text, label)| RowChange::Edited { text, label });
+        (0..6_u32, prop_oneof![Just(RowChange::Dropped), Just(RowChange::Restored), edit])
+    }
+
+    /// The rows by id.
+    fn rows(version: &Snapshot) -> BTreeMap<RowId, (String, String)> {
+        let row = |place| (version.text(place).to_string(), version.label_name(place).to_string());
+        (0..version.len()).map(|place| (version.id(place), row(place))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn steps_are_counted_and_taken_back_as_the_rows_themselves_say(
+            steps in prop::collection::vec(prop::collection::vec(any_change(), 1..4), 1..6),
+            undone in 0..5_usize,
+        ) {
+            let segment = segment_of(&[("one", "a"), ("two", "b"), ("one", "b"), ("two", "a"), ("x", "a"), ("y", "b")]);
+            let mut versions = vec![Snapshot::new(vec![segment.clone()], Changes::new())];
+            for step in &steps {
+                let head = versions.last().unwrap();
+                // A row that is not there cannot be edited; such a step makes no version.
+                let Ok(changes) = apply(head, &step.iter().cloned().collect()) else { continue };
+                versions.push(Snapshot::new(vec![segment.clone()], changes));
+            }
+            for pair in versions.windows(2) {
+                let (before, after) = (rows(&pair[0]), rows(&pair[1]));
+                let both = || before.iter().filter_map(|(id, row)| Some((row, after.get(id)?)));
+                let expected = Difference {
+                    added: after.keys().filter(|id| !before.contains_key(id)).count() as u64,
+                    removed: before.keys().filter(|id| !after.contains_key(id)).count() as u64,
+                    relabelled: both().filter(|(before, after)| before.1 != after.1).count() as u64,
+                    rewritten: both().filter(|(before, after)| before.0 != after.0).count() as u64,
+                };
+                prop_assert_eq!(difference(Some(&pair[0]), &pair[1]), expected);
+                prop_assert_eq!(before == after, pair[0].changes() == pair[1].changes());
+            }
+            let head = versions.last().unwrap();
+            for version in &versions {
+                let back = Snapshot::new(vec![segment.clone()], go_back(version, head));
+                prop_assert_eq!(rows(&back), rows(version));
+            }
+            let Some(version) = versions.get(undone + 1) else { return Ok(()) };
+            let (changes, changed_since) = take_back(&versions[undone], version, head);
+            let (before, after, now) = (rows(&versions[undone]), rows(version), rows(head));
+            let then = rows(&Snapshot::new(vec![segment.clone()], changes));
+            for id in 0..6 {
+                let expected = if changed_since.contains(&id) {
+                    prop_assert!(now.get(&id) != before.get(&id) && now.get(&id) != after.get(&id));
+                    now.get(&id)
+                } else if before.get(&id) != after.get(&id) {
+                    before.get(&id)
+                } else {
+                    now.get(&id)
+                };
+                prop_assert_eq!(then.get(&id), expected);
+            }
+        }
     }
 }

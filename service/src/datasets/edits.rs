@@ -10,7 +10,7 @@ use domain::error::UserError;
 use domain::version::{DatasetVersion, RowChange, RowEdit, RowId, VersionCause};
 
 /// Versions that are looked through for who has changed a row.
-const LOOKED_THROUGH: i64 = 50;
+const LOOKED_THROUGH: i64 = 20;
 /// Characters of a text that a message shows.
 const SHOWN_CHARS: usize = 80;
 

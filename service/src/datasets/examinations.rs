@@ -3,10 +3,10 @@
 //! A version is examined when it is made and when somebody asks. What was found is stored beside the version; what waits
 //! is not, since whoever wants to see it asks again after a restart.
 
-use super::doctor_for_now::{self as doctor, Surroundings};
 use super::examined::{Examined, ExaminedRows};
 use super::versions::verdict_word;
 use super::{Datasets, blocking};
+use crate::doctor::{self, Surroundings};
 use crate::error::{Result, ServiceError};
 use crate::models::{BasePath, Models};
 use crate::worker::{StopSignal, words_of};
@@ -202,11 +202,12 @@ impl Examiner {
         let snapshot = self.handle.block_on(self.datasets.snapshot(id, Some(version)))?;
         let counter = self.token_counter(snapshot.labels());
         let tokens = counter.as_ref().map(|counter| |text: &str| counter.tokens(text));
+        let frozen = self.handle.block_on(self.datasets.frozen_rows_in_force(id))?;
         let surroundings = Surroundings {
             rejected: snapshot.rejected(),
             tokens: tokens.as_ref().map(|tokens| tokens as &(dyn Fn(&str) -> usize + Sync)),
             max_length: counter.as_ref().map_or(usize::MAX, |counter| counter.max_length),
-            frozen_test: None,
+            frozen_test: frozen.as_ref(),
         };
         let report = doctor::examine(&snapshot, &surroundings, version, &mut |step, share| {
             self.datasets.shared.examinations.lock().tell(step, share);

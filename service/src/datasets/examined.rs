@@ -1,6 +1,6 @@
 //! What was found in a version: the report, the rows of each finding, and the files that keep both.
 
-use super::doctor_for_now::{Groups, Report};
+use crate::doctor::{Groups, Report};
 use crate::error::{Result, ServiceError};
 use crate::files;
 use domain::finding::{Examination, FindingKind};

@@ -1,11 +1,11 @@
 //! The rows of a finding as a page shows them, and the repairs: looked at first, then made a version of.
 
 use super::changes::{self, difference};
-use super::doctor_for_now::{self as doctor, Groups};
 use super::examined::Examined;
 use super::rows::{MAX_ROWS_AT_ONCE, numbered, to_index};
 use super::snapshot::{Changes, Snapshot};
 use super::{Datasets, PAGE_SIZE, blocking};
+use crate::doctor::{self, Groups};
 use crate::error::Result;
 use domain::dataset::{DatasetId, RejectedRow};
 use domain::error::UserError;

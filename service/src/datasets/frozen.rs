@@ -74,6 +74,8 @@ impl Datasets {
         .execute(&self.db.pool)
         .await?;
         if inserted.rows_affected() == 1 {
+            // Leakage is looked for against it.
+            self.examine_again(id, None).await?;
             return Ok(frozen);
         }
         match self.frozen_test(id).await? {
@@ -96,6 +98,7 @@ impl Datasets {
         if given_up.rows_affected() == 0 {
             return Err(UserError::not_found("This dataset has no frozen test set.").into());
         }
+        self.examine_again(id, None).await?;
         Ok(())
     }
 
@@ -104,6 +107,14 @@ impl Datasets {
         self.get(id).await?;
         match self.frozen_row(id).await? {
             Some(row) => frozen_from(&row).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The rows of the frozen test set that is in force.
+    pub(crate) async fn frozen_rows_in_force(&self, id: DatasetId) -> Result<Option<HashSet<RowId>>> {
+        match self.frozen_row(id).await? {
+            Some(row) => json_column(&row, "row_ids").map(Some),
             None => Ok(None),
         }
     }

@@ -27,6 +27,8 @@ use std::time::Instant;
 
 /// Longest name of a dataset, in characters.
 const MAX_NAME_CHARS: usize = 200;
+/// Most files of a dataset: each is mapped as long as one of its versions is open.
+const MAX_FILES: usize = 500;
 /// Different labels after which reading stops.
 const HOPELESS_LABELS: usize = 10 * MAX_LABELS;
 /// Rows that could not be used and are kept with their reasons; of more only the number is.
@@ -248,6 +250,12 @@ impl Datasets {
         // Others may change the dataset while the file is read, but not while it is compared.
         let _turn = self.turn(id).await;
         let head = self.record(id, None).await?;
+        if head.segments >= MAX_FILES {
+            return Err(UserError::invalid(format!(
+                "{MAX_FILES} files have been added to this dataset, which is the most. Export it and make a new one of it."
+            ))
+            .into());
+        }
         let snapshot = self.snapshot(id, Some(head.version.number)).await?;
         let (whole, new, place) = (aside.join("whole"), aside.join("new"), self.files.segment(id, head.segments));
         let rejected = incoming.rejected;

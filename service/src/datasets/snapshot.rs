@@ -141,7 +141,7 @@ impl Snapshot {
     /// A group number per place; exact and near duplicates share one. Worked out when it is first asked for, which takes
     /// seconds for a million rows.
     pub fn twins(&self) -> &[u32] {
-        self.twins.get_or_init(|| twins(self))
+        self.twins.get_or_init(|| crate::doctor::twins(self))
     }
 
     /// Line of its file.
@@ -216,13 +216,6 @@ impl Snapshot {
         let row = id - self.first_ids[segment];
         (row < self.segments[segment].len()).then_some((segment, row))
     }
-}
-
-/// Exact duplicates, until the doctor knows the near ones.
-fn twins(snapshot: &Snapshot) -> Vec<u32> {
-    let mut groups: HashMap<u64, u32> = HashMap::new();
-    let key = |place| super::dealing::text_key(snapshot.text(place));
-    (0..snapshot.len()).map(|place| *groups.entry(key(place)).or_insert(place as u32)).collect()
 }
 
 #[cfg(test)]

@@ -19,12 +19,14 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 use std::sync::Arc;
 
+/// Most versions that a list has: every edit by hand makes one.
+pub const MAX_VERSIONS_LISTED: i64 = 500;
 /// Longest name of a person, in characters.
 const MAX_BY_CHARS: usize = 100;
 
 const VERSION: &str = "SELECT v.*, (SELECT COUNT(*) FROM runs r WHERE r.dataset_id = v.dataset_id AND \
                        r.dataset_version = v.number) AS runs FROM dataset_versions v \
-                       WHERE v.dataset_id = $1 AND (v.number = $2 OR $2 = 0) ORDER BY v.number DESC";
+                       WHERE v.dataset_id = $1 AND (v.number = $2 OR $2 = 0) ORDER BY v.number DESC LIMIT $3";
 
 /// A version with where its rows lie.
 #[derive(Clone, Debug)]
@@ -53,10 +55,10 @@ impl Draft {
 }
 
 impl Datasets {
-    /// All versions of a dataset, the newest first.
+    /// The versions of a dataset, the newest first; of very many the last [`MAX_VERSIONS_LISTED`].
     pub async fn versions(&self, id: DatasetId) -> Result<Vec<DatasetVersion>> {
         self.get(id).await?;
-        let rows = sqlx::query(VERSION).bind(id).bind(0_i64).fetch_all(&self.db.pool).await?;
+        let rows = sqlx::query(VERSION).bind(id).bind(0_i64).bind(MAX_VERSIONS_LISTED).fetch_all(&self.db.pool).await?;
         rows.iter().map(|row| Ok(record_from(row)?.version)).collect()
     }
 
@@ -82,10 +84,7 @@ impl Datasets {
 
     fn open_version(&self, id: DatasetId, number: VersionNumber, segments: usize) -> Result<Arc<Snapshot>> {
         let stored = StoredChanges::read(&self.files.changes(id, number))?;
-        let full = match stored.since {
-            Some(since) => Some(StoredChanges::read(&self.files.changes(id, since))?.entries),
-            None => None,
-        };
+        let full = stored.since.map(|since| self.changes_in_full(id, since)).transpose()?;
         let segments = self.shared.opened.segments(&self.files, id, segments)?;
         let snapshot = Arc::new(Snapshot::new(segments, stored.into_changes(full.as_ref())));
         self.shared.opened.put(id, number, snapshot.clone());
@@ -245,12 +244,18 @@ impl Datasets {
                 _ => Ok(()),
             };
         }
-        let parent = StoredChanges::read(&self.files.changes(id, number - 1))?;
-        let (full_number, full) = match parent.since {
-            Some(since) => (since, StoredChanges::read(&self.files.changes(id, since))?.entries),
-            None => (number - 1, parent.entries),
-        };
-        StoredChanges::of(snapshot.changes(), Some((full_number, &full))).write(&path)
+        let parent = number - 1;
+        let full = StoredChanges::read_since(&self.files.changes(id, parent))?.unwrap_or(parent);
+        let earlier = self.changes_in_full(id, full)?;
+        StoredChanges::of(snapshot.changes(), Some((full, &earlier))).write(&path)
+    }
+
+    /// The changes of a version that is stored in full.
+    fn changes_in_full(&self, id: DatasetId, number: VersionNumber) -> Result<Changes> {
+        match self.shared.opened.get(id, number) {
+            Some(snapshot) => Ok(snapshot.changes().clone()),
+            None => Ok(StoredChanges::read(&self.files.changes(id, number))?.entries),
+        }
     }
 
     async fn store_version(
@@ -287,7 +292,7 @@ impl Datasets {
     /// The version, or the newest one.
     pub(super) async fn record(&self, id: DatasetId, version: Option<VersionNumber>) -> Result<VersionRecord> {
         let number = self.resolve(id, version).await?;
-        let row = sqlx::query(VERSION).bind(id).bind(number).fetch_optional(&self.db.pool).await?;
+        let row = sqlx::query(VERSION).bind(id).bind(number).bind(1_i64).fetch_optional(&self.db.pool).await?;
         match row {
             // Asked for, 0 would be any.
             Some(row) if number > 0 => record_from(&row),

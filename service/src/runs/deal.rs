@@ -333,7 +333,7 @@ mod tests {
         let few = sources(&rows(&["a", "b"], 10), None);
         let tiny_test = Split::Percent { train: 99.0, validation: 0.0, test: 1e-9, seed: 1 };
         assert!(told(&few, &tiny_test, &spec).contains("no test rows"));
-        let tiny_train = Split::Percent { train: 1e-9, validation: 0.0, test: 90.0, seed: 1 };
+        let tiny_train = Split::Percent { train: 1e-9, validation: 0.0, test: 80.0, seed: 1 };
         assert!(told(&few, &tiny_train, &spec).contains("No training row"));
         let weights = TrainSpec { class_weights: "x=2".to_string().try_into().unwrap(), ..spec };
         assert!(told(&few, &Split::default(), &weights).contains("\"x\""));

@@ -7,15 +7,17 @@ use domain::reading::{ImportInto, ImportRequest};
 use domain::version::{DatasetVersion, NumberedRow, RowChange, RowEdit, RowId, RowQuery, VersionCause, VersionNumber};
 use service::{Service, ServiceError};
 
-/// Twelve rows, of which `pick` changes some.
+/// A file with those rows.
 fn file(rows: impl Iterator<Item = usize>) -> String {
     let line = |i: usize| format!("text number {i},{}\n", ["up", "down", "flat"][i % 3]);
     std::iter::once("text,label\n".to_string()).chain(rows.map(line)).collect()
 }
 
+/// Without findings, which come when the examination is done.
 async fn rows(service: &Service, id: DatasetId, version: Option<VersionNumber>) -> Vec<NumberedRow> {
     let query = RowQuery { version, count: 500, ..RowQuery::default() };
-    service.datasets.rows(id, &query).await.unwrap().rows
+    let rows = service.datasets.rows(id, &query).await.unwrap().rows;
+    rows.into_iter().map(|row| NumberedRow { findings: Vec::new(), ..row }).collect()
 }
 
 async fn texts(service: &Service, id: DatasetId, version: Option<VersionNumber>) -> Vec<(RowId, String, String)> {
