@@ -231,6 +231,7 @@ test("an encoding is corrected, and read again at once", async ({ page }) => {
   const bytes = Buffer.from([...text].map((letter) => turkish[letter] ?? letter.charCodeAt(0)));
   await choose(page, file("turkish.csv", bytes));
   const encoding = page.getByLabel("Encoding");
+  await encoding.focus();
   await encoding.selectOption("windows-1252");
   await expect(page.getByRole("region", { name: "First rows of the file" })).toContainText("Þirket 0");
   await encoding.selectOption("windows-1254");

@@ -1,6 +1,6 @@
 //! What a command found out: one JSON object for programs, a small table for people.
 
-use domain::cleanliness::{Cleanliness, Score};
+use domain::cleanliness::Cleanliness;
 use domain::export::ParityReport;
 use domain::metrics::Evaluation;
 use domain::spec::TrainSpec;

@@ -1,4 +1,5 @@
 use super::confirm::Draft;
+use super::remembered;
 use super::text::is_same_column;
 use crate::api::import_form::name_of_file;
 use crate::api::uploads::{ImportUpload, get_import_progress};
@@ -36,6 +37,12 @@ pub fn Destination(
     let datasets = StoredValue::new(datasets);
     let pending = import.pending();
     let reviewer = reviewer::remembered_name();
+    // An upload that becomes a dataset is none to go on with; should the import be refused, it is still at hand here.
+    Effect::new(move |_| {
+        if pending.get() {
+            draft.preview.with_untracked(|preview| remembered::forget(&preview.upload));
+        }
+    });
     view! {
         <Card title="What becomes of it">
             <div class="stack destination">

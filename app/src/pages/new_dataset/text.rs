@@ -91,8 +91,13 @@ pub fn is_same_column(draft: Draft) -> bool {
     preview.options.text == TextSource::Column(preview.options.label_column)
 }
 
+/// What the person has chosen, else what was detected: a template that is being written is empty for a moment.
 fn is_template(draft: Draft) -> bool {
-    matches!(draft.preview.read().options.text, TextSource::Template(_))
+    match draft.form.read().get("text") {
+        "template" => true,
+        "column" => false,
+        _ => matches!(draft.preview.read().options.text, TextSource::Template(_)),
+    }
 }
 
 #[component]
@@ -126,12 +131,16 @@ fn Way(draft: Draft, way: &'static str, words: &'static str) -> impl IntoView {
 fn Template(draft: Draft) -> impl IntoView {
     let area = NodeRef::<html::Textarea>::new();
     let words = Memo::new(move |_| {
-        let typed = draft.form.read().get("template").to_string();
+        let form = draft.form.read();
         match &draft.preview.read().options.text {
-            TextSource::Template(template) if typed.is_empty() => template.clone(),
-            _ => typed,
+            TextSource::Template(template) if form.get("text") != "template" => template.clone(),
+            _ => form.get("template").to_string(),
         }
     });
+    let write = move |words: String| {
+        draft.form.update(|form| form.set("text", "template"));
+        draft.type_in("template", words);
+    };
     let insert = move |name: String| {
         let Some(area) = area.get_untracked() else { return };
         let typed = area.value();
@@ -142,7 +151,7 @@ fn Template(draft: Draft) -> impl IntoView {
         area.set_value(&joined);
         let _ = area.set_selection_range(cursor, cursor);
         let _ = area.focus();
-        draft.type_in("template", joined);
+        write(joined);
     };
     let chips = move || {
         let preview = draft.preview.read();
@@ -174,7 +183,7 @@ fn Template(draft: Draft) -> impl IntoView {
                 aria-describedby="template-help"
                 node_ref=area
                 prop:value=words
-                on:input:target=move |event| draft.type_in("template", event.target().value())
+                on:input:target=move |event| write(event.target().value())
             >
                 {words.get_untracked()}
             </textarea>
