@@ -350,8 +350,8 @@ mod tests {
         // Ten texts of a label that nearly all texts have are no surprise.
         let mut common: Vec<(String, &str)> = (0..400).map(|row| (format!("text {row}"), "good")).collect();
         common.extend((0..20).map(|row| (format!("other {row} text"), "bad")));
-        for row in 0..12 {
-            common[row].0.push_str(" Reuters");
+        for (text, _) in &mut common[..12] {
+            text.push_str(" Reuters");
         }
         let found = find(&common).unwrap();
         assert_eq!((found.groups.len(), found.groups.note(0)), (1, "other"));

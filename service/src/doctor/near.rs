@@ -145,7 +145,7 @@ fn signature(grams: &[u64]) -> Signature {
     }
     let mut smallest = [u64::MAX; BINS];
     for gram in grams {
-        let bin = (u128::from(*gram) * BINS as u128 >> 64) as usize;
+        let bin = ((u128::from(*gram) * BINS as u128) >> 64) as usize;
         smallest[bin] = smallest[bin].min(*gram);
     }
     let mut signature = [0; BINS];

@@ -78,7 +78,7 @@ pub(super) fn percent(part: usize, whole: usize) -> String {
         _ if part == 0 || part == whole => format!("{share:.0} %"),
         share if share < 0.1 => "less than 0.1 %".to_string(),
         share if share > 99.9 => "more than 99.9 %".to_string(),
-        share if share < 10.0 || share > 90.0 => format!("{share:.1} %"),
+        share if !(10.0..=90.0).contains(&share) => format!("{share:.1} %"),
         share => format!("{share:.0} %"),
     }
 }
