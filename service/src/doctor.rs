@@ -78,7 +78,7 @@ pub fn examine(
 ) -> Result<Report> {
     let started = Instant::now();
     let mut progress = Progress::new(on_progress);
-    progress.begin("texts, duplicates and contradictions", 0.2)?;
+    progress.begin("texts, duplicates and contradictions", 0.12)?;
     let scanned = Scanned::look(snapshot, &mut progress)?;
     let same = SameTexts::find(&scanned.hashes);
     let ceiling = repeats::ceiling(snapshot, &same);
@@ -93,16 +93,16 @@ pub fn examine(
     let mut charts = charts::charts(snapshot, &same, labels.clone(), &scanned.lengths);
     drop(scanned);
 
-    progress.begin("near duplicates", 0.6)?;
+    progress.begin("near duplicates", 0.45)?;
     let group = near::groups(snapshot, &same, &mut progress)?;
     found.extend(repeats::near_duplicates(snapshot, &same, &group));
     found.extend(leakage::leakage(snapshot, &same, &group, surroundings.frozen_test));
     drop(group);
 
-    progress.begin("words that give labels away", 0.7)?;
+    progress.begin("words that give labels away", 0.5)?;
     found.extend(giveaways::giveaways(snapshot, &same, &mut progress)?);
 
-    progress.begin("lengths in tokens", 0.8)?;
+    progress.begin("lengths in tokens", 0.6)?;
     let lengths = length::measure(snapshot, surroundings, &mut progress)?;
     found.extend(lengths.found);
     (charts.tokens, charts.token_sample) = (lengths.tokens, lengths.sample);

@@ -84,7 +84,7 @@ fn sentence(facts: &Facts, found: &Found) -> String {
     let headline = &found.finding.headline;
     match found.finding.kind {
         FindingKind::Contradictions => format!(
-            "{headline}. No classifier can answer more than {:.1} % of these rows as they are labelled.",
+            "{headline}. No classifier can answer more than {:.1} % of all rows as they are labelled.",
             100.0 * facts.ceiling
         ),
         FindingKind::Leakage => format!("{headline}. The score on them measures memory and looks too good."),

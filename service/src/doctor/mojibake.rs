@@ -154,6 +154,8 @@ fn is_plausible(page: Page, sequence: &Sequence, rest: &str, previous: Option<ch
             !second.is_some_and(|second| ('\u{2500}'..='\u{259f}').contains(&second))
                 || is_letter(previous)
                 || is_letter(next)
+                || run.is_some()
+                || decode(page, after).is_some()
         }
         // One sequence of another script may be chance; two in a row are not.
         other @ Script::Other(_) => {

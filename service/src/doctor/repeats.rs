@@ -179,8 +179,8 @@ pub(super) fn contradictions(snapshot: &Snapshot, same: &SameTexts, ceiling: f64
         Found::new(FindingKind::Contradictions, severity, contradiction_headline(texts, &concerned, total, name), "");
     let mut found = found.with_groups(groups);
     found.finding.why = format!(
-        "A classifier gives one text one answer, so on these rows none can be right more than {:.1} % of the time, and what \
-         it learns from them pulls both ways.",
+        "A classifier gives one text one answer, so none can be right on more than {:.1} % of all rows, and what it learns \
+         from these texts pulls both ways.",
         100.0 * ceiling
     );
     for ((one, other), count) in pairs.iter().take(8) {

@@ -108,7 +108,8 @@ fn letter_of(second: char, before: Before, after: &str) -> Option<char> {
     if !letter.is_alphabetic() {
         return None;
     }
-    let goes_on = next.is_some_and(|next| next.is_alphabetic() || next == '+');
+    let has_more = after.strip_prefix('+').is_some_and(|more| more.starts_with(|next: char| !next.is_ascii()));
+    let goes_on = has_more || next.is_some_and(char::is_alphabetic);
     // "Canal+®" and "A+£" are right.
     if !second.is_alphabetic() && !goes_on || second == '£' && !next.is_some_and(is_small) {
         return None;
