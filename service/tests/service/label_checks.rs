@@ -107,7 +107,7 @@ async fn wrong_labels_are_found_reviewed_by_several_and_applied() {
     assert!(lost.iter().all(|error| error.kind == ErrorKind::Conflict && error.message.contains(&winner)), "{lost:?}");
 
     // Whoever has decided may think again; nobody else may.
-    let right = |row: RowId| if row % 2 == 0 { "sunny" } else { "rainy" };
+    let right = |row: RowId| if row.is_multiple_of(2) { "sunny" } else { "rainy" };
     checks.decide(check.id, one, relabel(right(one)), &winner).await.unwrap();
     checks.decide(check.id, two, relabel(right(two)), "Bea").await.unwrap();
     checks.decide(check.id, three, Decision::Drop, "Bea").await.unwrap();
