@@ -218,6 +218,7 @@ pub fn peak_resident_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::cleanliness::Score;
     use domain::prediction::Prediction;
 
     fn evaluation(predicted: [usize; 3]) -> Evaluation {

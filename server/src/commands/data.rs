@@ -19,7 +19,7 @@ pub struct DataArguments {
 #[derive(Subcommand)]
 enum DataCommand {
     /// Examine a file: what is wrong with its rows, why it matters, and what can be done
-    Check(check::CheckArguments),
+    Check(Box<check::CheckArguments>),
     /// Make a dataset of a file in the data folder, or a dataset's next version
     Import(Box<import::ImportArguments>),
 }
