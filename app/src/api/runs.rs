@@ -334,7 +334,8 @@ mod tests {
             probabilities[label] = 0.9;
             Some(Prediction::from_probabilities(probabilities, false))
         };
-        let row = |before, after| TestRow { text: "t".into(), truth: 0, before, after };
+        let row =
+            |before, after| TestRow { row: None, text: "t".into(), truth: 0, before, after, flags: Default::default() };
         let (fixed, broken, unknown) = (row(answer(1), answer(0)), row(answer(0), answer(1)), row(None, None));
         let taken = |row: &TestRow| RowFilter::ALL.map(|filter| filter.takes(row));
         assert_eq!(taken(&fixed), [true, true, false, false]);
