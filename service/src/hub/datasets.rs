@@ -65,8 +65,9 @@ impl Hub {
         } else if address.revision == DEFAULT_REVISION
             && let Ok(converted) = list(&client, &address.repo, CONVERTED)
         {
-            let files = readable(&converted);
-            if files.iter().any(is_parquet) {
+            let mut files = readable(&converted);
+            files.retain(is_parquet);
+            if !files.is_empty() {
                 return Ok(told(&address.repo, CONVERTED, converted.commit, files));
             }
         }

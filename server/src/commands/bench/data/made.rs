@@ -55,7 +55,7 @@ fn row_of(words: &[String], row: u64, seed: u64) -> (String, &'static str) {
 }
 
 fn plain(words: &[String], row: u64, seed: u64) -> (String, &'static str) {
-    let count = 12 + random(seed, row, 3) % 19;
+    let count = 9 + random(seed, row, 3) % 13;
     let mut text = String::new();
     for place in 0..count {
         if place > 0 {
