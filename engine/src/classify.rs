@@ -214,6 +214,10 @@ pub struct ClassifierFile {
     /// Files from before there was a choice do not name it.
     #[serde(default)]
     pub use_chat_template: bool,
+    /// What its log-likelihoods are divided by so that its confidence is honest, fitted on the validation rows; see
+    /// [`domain::metrics::calibration::fit_temperature`]. None: not fitted, as if it were 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
 }
 
 impl ClassifierFile {
@@ -227,6 +231,7 @@ impl ClassifierFile {
             quantization: spec.quantization,
             base_model: base.info().name.clone(),
             use_chat_template: spec.use_chat_template,
+            temperature: None,
         }
     }
 

@@ -366,6 +366,7 @@ impl Models {
             quantization: spec.quantization,
             base_model: base.name.clone(),
             use_chat_template: false,
+            temperature: None,
         }))
     }
 

@@ -172,6 +172,7 @@ mod tests {
             labels: vec!["up".to_string()],
             prompt_template: prompt_template.clone(),
             use_chat_template: false,
+            temperature: None,
             max_length: 64,
             quantization: Quantization::Nf4,
             base_model: "base".to_string(),
