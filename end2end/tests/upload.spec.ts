@@ -182,7 +182,7 @@ test("several files at once become several uploads", async ({ page }) => {
 test("texts over two columns, by a template", async ({ page }) => {
   const table = ["title,body,label", ...rows.map(({ text, label }, index) => `Title ${index},"${text.replaceAll('"', '""')}",${label}`)];
   await choose(page, file("two.csv", table.join("\n")));
-  await page.getByText("Text over several columns").click();
+  await page.getByRole("radio", { name: "Text over several columns" }).check();
   const template = page.getByRole("textbox", { name: "Template" });
   await template.fill("");
   await page.getByRole("button", { name: "title", exact: true }).click();
@@ -244,9 +244,9 @@ test("an encoding is corrected, and read again at once", async ({ page }) => {
 
 test("a delimiter and a header are corrected", async ({ page }) => {
   await choose(page, file("headless.csv", lines(";").slice(1).join("\n")));
-  await page.getByLabel("First row").selectOption("yes");
+  await page.getByLabel("First row", { exact: true }).selectOption("yes");
   await expect(page.getByRole("columnheader").first()).toContainText(rows[0].text.slice(0, 20));
-  await page.getByLabel("First row").selectOption("no");
+  await page.getByLabel("First row", { exact: true }).selectOption("no");
   await expect(page.getByRole("columnheader").first()).not.toContainText(rows[0].text.slice(0, 20));
   expect((await imported(page)).length).toBe(rows.length);
 });
@@ -255,7 +255,7 @@ test("a file is added to a dataset as its next version", async ({ page }) => {
   await importDataset(page, "grows", csv);
   const further = rows.map(({ label }, index) => ({ text: `A further headline, number ${index}`, label }));
   await choose(page, file("further.csv", toCsv([rows[0], ...further])));
-  await page.getByText("Add to a dataset").click();
+  await page.getByRole("radio", { name: "Add to a dataset" }).check();
   await page.getByLabel("Dataset", { exact: true }).selectOption({ label: `grows (${rows.length} rows)` });
   const found = await imported(page);
   expect(found.length).toBe(2 * rows.length);
@@ -324,7 +324,7 @@ test("the pages of a new dataset in light and dark, wide and narrow", async ({ p
     await page.screenshot({ path: info.outputPath(`new-${scheme}-${width}.png`), fullPage: true });
     expect(await seriousViolations(page), `new, ${scheme}, ${width}`).toEqual([]);
     await page.getByLabel("Drop a file here, or choose one").setInputFiles(file("table.csv", table.join("\n")));
-    await page.getByText("Text over several columns").click();
+    await page.getByRole("radio", { name: "Text over several columns" }).check();
     await expect(page.getByRole("list", { name: "First texts" })).toBeVisible();
     await page.screenshot({ path: info.outputPath(`confirm-${scheme}-${width}.png`), fullPage: true });
     expect(await seriousViolations(page), `confirm, ${scheme}, ${width}`).toEqual([]);
