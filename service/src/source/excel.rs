@@ -26,6 +26,8 @@ const BATCH_BYTES: usize = 1 << 20;
 const BATCHES: usize = 4;
 /// Rows that tell whether there is a header and how many columns there are.
 const LOOK_ROWS: usize = 100;
+/// Cells of a sheet by which it is told from an empty one.
+const CELLS_LOOKED_AT: usize = 1000;
 /// Most sheets that are offered.
 const MAX_SHEETS: usize = 200;
 
@@ -146,7 +148,7 @@ impl SheetRows {
         let wished = wished.map(String::from);
         let thread = std::thread::Builder::new().name("workbook".to_string()).spawn(move || {
             let mut workbook = Xlsx::new(counted).map_err(explain)?;
-            let (sheets, sheet) = choose_sheet(&workbook, wished.as_deref())?;
+            let (sheets, sheet) = choose_sheet(&mut workbook, wished.as_deref())?;
             if sheets_sender.send((sheets, sheet.clone())).is_ok() {
                 send_rows(&mut workbook, &sheet, &batch_sender)?;
             }
@@ -204,16 +206,16 @@ impl Drop for SheetRows {
     }
 }
 
-/// The sheets that hold cells, and the one to read.
+/// The sheets, and the one to read: where none is wished for, the first that holds a table.
 fn choose_sheet(
-    workbook: &Xlsx<BufReader<Counted>>,
+    workbook: &mut Xlsx<BufReader<Counted>>,
     wished: Option<&str>,
 ) -> std::result::Result<(Vec<String>, String), UserError> {
     let sheets = workbook.sheets_metadata().iter().filter(|sheet| sheet.typ == SheetType::WorkSheet);
     let sheets: Vec<String> = sheets.map(|sheet| sheet.name.clone()).take(MAX_SHEETS).collect();
     let chosen = match wished {
         Some(wished) => sheets.iter().find(|sheet| *sheet == wished),
-        None => sheets.first(),
+        None => sheets.iter().find(|sheet| holds_a_table(workbook, sheet)).or(sheets.first()),
     };
     let chosen = chosen.cloned().ok_or_else(|| match wished {
         Some(wished) => {
@@ -223,6 +225,22 @@ fn choose_sheet(
         None => UserError::invalid("The workbook has no sheet with cells."),
     })?;
     Ok((sheets, chosen))
+}
+
+/// Whether one of the first cells that hold something stands beside the first column: a text and its label need two.
+/// A cover page or an empty sheet does not, and one that cannot be read is left to whoever chooses it.
+fn holds_a_table(workbook: &mut Xlsx<BufReader<Counted>>, sheet: &str) -> bool {
+    let Ok(mut cells) = workbook.worksheet_cells_reader(sheet) else { return false };
+    let mut words = String::new();
+    for _ in 0..CELLS_LOOKED_AT {
+        let Ok(Some(cell)) = cells.next_cell() else { return false };
+        words.clear();
+        write_cell(cell.get_value(), &mut words);
+        if !words.is_empty() && cell.get_position().1 > 0 {
+            return true;
+        }
+    }
+    false
 }
 
 /// Sends all rows of a sheet, until nobody takes them.

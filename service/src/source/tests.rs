@@ -97,6 +97,19 @@ fn one_table_is_the_same_rows_in_every_format() {
 }
 
 #[test]
+fn of_a_workbook_the_first_sheet_with_a_table_is_proposed() {
+    let cover = sheet_rows([["Headlines of the year"], ["for the team"]]);
+    let table = sheet_rows(TABLE.lines().map(|line| line.split(',')));
+    let bytes = workbook(&[("Empty", ""), ("Cover", &cover), ("Rows", &table), ("More", &table)], &[]);
+    let detected = look_as_it_is(&bytes);
+    assert_eq!(detected.options.sheet.as_deref(), Some("Rows"));
+    assert_eq!(detected.sheets, ["Empty", "Cover", "Rows", "More"]);
+    assert_eq!(rows_of(&bytes).0.len(), 4);
+    let error = refused(&workbook(&[("Empty", "")], &[]));
+    assert!(error.contains("\"Empty\" of the workbook is empty"), "{error}");
+}
+
+#[test]
 fn a_preview_shows_what_the_file_is_and_what_is_proposed() {
     let mut text = "headline;stand;part\n".to_string();
     for i in 0..40 {

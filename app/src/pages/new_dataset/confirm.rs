@@ -62,6 +62,11 @@ impl Draft {
         self.read_again();
     }
 
+    /// Whether what is shown is what was chosen last.
+    pub fn is_read(self) -> bool {
+        matches!(self.reread.value().get(), Some(Ok(_)))
+    }
+
     /// Why the last choice could not be read; what is shown is the reading before.
     pub fn refused(self) -> Option<ApiError> {
         self.reread.value().get().and_then(Result::err)

@@ -3,6 +3,7 @@ use crate::api::import_form::NO_QUOTE;
 use crate::components::{Card, Field};
 use crate::format;
 use domain::reading::{FileFormat, UploadPreview};
+use leptos::html;
 use leptos::prelude::*;
 
 /// The characters that may stand between fields.
@@ -178,10 +179,22 @@ pub fn Choice(
             })
             .collect_view()
     };
+    let select = NodeRef::<html::Select>::new();
+    // What was chosen may have been refused, and the reading that follows be the one from before: then no signal moves,
+    // but the element still shows the choice.
+    Effect::new(move |_| {
+        let chosen = chosen.get();
+        if let Some(select) = select.get()
+            && draft.is_read()
+        {
+            select.set_value(&chosen);
+        }
+    });
     view! {
         <Field label id=field help=help.unwrap_or_default() error>
             <select
                 class="select"
+                node_ref=select
                 id=field
                 name=format!("form[{field}]")
                 aria-describedby=format!("{field}-help {field}-error")
