@@ -33,30 +33,6 @@ pub struct RejectedRow {
     pub excerpt: String,
 }
 
-/// How a file is to be read. The preview proposes one; the person confirms or corrects it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReadOptions {
-    /// The character between fields: comma, tab, semicolon or pipe.
-    pub delimiter: char,
-    pub text_column: usize,
-    pub label_column: usize,
-}
-
-/// What a person sees of a file before it is imported.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UploadPreview {
-    /// Names the upload until it is imported or forgotten.
-    pub upload: String,
-    pub file_name: String,
-    pub bytes: u64,
-    /// Such as `UTF-8` or `windows-1252`.
-    pub encoding: String,
-    pub columns: Vec<String>,
-    /// The first rows, as many fields as `columns`.
-    pub rows: Vec<Vec<String>>,
-    pub proposal: ReadOptions,
-}
-
 /// Number of rows that carry a label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelCount {
@@ -82,16 +58,6 @@ pub struct DatasetSummary {
     pub version: VersionNumber,
     /// What the examination of the newest version came to, once it is done.
     pub verdict: Option<Verdict>,
-}
-
-/// One page of a dataset's rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RowPage {
-    pub rows: Vec<Row>,
-    /// Rows that match the search, on all pages.
-    pub matching: u64,
-    pub page: u64,
-    pub page_size: u64,
 }
 
 /// Lower case, white space folded: two texts that differ in nothing else are twins.

@@ -18,6 +18,17 @@ test("a file that is no table", async ({ page }) => {
   await expect(page.getByRole("button", { name: "Import" })).toBeVisible();
 });
 
+test("a file that is taken for another format", async ({ page }) => {
+  await page.goto("/datasets/new");
+  // It begins as a list of JSON does.
+  const table = `[headline],label\n${toCsv(sampleRows(5)).split("\n").slice(1).join("\n")}`;
+  await page.getByLabel("Drop a file here, or choose one").setInputFiles(file("brackets.json", table));
+  await expect(page.getByRole("alert")).toContainText("JSON");
+  await page.getByLabel("Format").selectOption({ label: "CSV or the like" });
+  await page.getByRole("button", { name: "Read it this way" }).click();
+  await expect(page.getByRole("columnheader", { name: "[headline]" })).toBeVisible();
+});
+
 for (const [what, content, message] of [
   ["one label only", toCsv(rows(() => "same")), /Every row has the label "same"/],
   ["a label that stands on one row", toCsv(rows((index) => ["a", "b", "rare"][index === 0 ? 2 : index % 2])), /Label "rare" stands on one row only/],

@@ -1,12 +1,12 @@
 use super::destination::Destination;
 use super::labels::Labels;
-use super::reading::HowItIsRead;
+use super::reading::{HowItIsRead, ReadOtherwise};
 use super::rows::{FirstRows, Trouble};
 use super::text::TextAndLabel;
 use crate::api::datasets::list_datasets;
 use crate::api::import_form::ImportForm;
 use crate::api::uploads::{ImportUpload, preview_upload};
-use crate::components::{Button, ButtonLink, ErrorNotice, Loading};
+use crate::components::{Button, ButtonLink, Card, ErrorNotice, Loading};
 use crate::error::ApiError;
 use domain::dataset::DatasetSummary;
 use domain::reading::{ReadWish, UploadPreview};
@@ -108,19 +108,23 @@ pub fn Confirm(upload: String) -> impl IntoView {
 fn NoPreview(error: ApiError, form: ImportForm) -> impl IntoView {
     let detected = ImportForm::of(form.get("upload"));
     let has_choices = form != detected;
+    let address = detected.address();
     view! {
         <ErrorNotice error>
             // Another page of the server's: the same component, asked anew.
             {has_choices
                 .then(|| {
                     view! {
-                        <a class="button" href=detected.address() rel="external">
+                        <a class="button" href=address rel="external">
                             "Read it as detected"
                         </a>
                     }
                 })}
             <ButtonLink href="/datasets/new">"Upload another file"</ButtonLink>
         </ErrorNotice>
+        <Card title="Read it in another way">
+            <ReadOtherwise form />
+        </Card>
     }
     .into_any()
 }

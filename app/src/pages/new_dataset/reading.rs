@@ -1,5 +1,5 @@
 use super::confirm::Draft;
-use crate::api::import_form::NO_QUOTE;
+use crate::api::import_form::{ImportForm, NO_QUOTE};
 use crate::components::{Card, Field};
 use crate::format;
 use domain::reading::{FileFormat, UploadPreview};
@@ -118,6 +118,72 @@ pub fn HowItIsRead(draft: Draft, is_scripted: RwSignal<bool>) -> impl IntoView {
                 </div>
             </div>
         </Card>
+    }
+    .into_any()
+}
+
+/// A file that could not be read as it was detected: what can be said of it in a plain form, which asks for the page
+/// anew.
+#[component]
+pub fn ReadOtherwise(form: ImportForm) -> impl IntoView {
+    let formats = FileFormat::ALL.map(|format| (format.as_str(), format.title()));
+    view! {
+        <form method="get" action="/datasets/new" class="stack read-otherwise" aria-label="Read it in another way">
+            <input type="hidden" name="upload" value=form.get("upload").to_string() />
+            <div class="grid-3">
+                <PlainChoice field="format" label="Format" options=formats.to_vec() chosen=form.get("format").to_string() />
+                <PlainChoice
+                    field="encoding"
+                    label="Encoding"
+                    options=ENCODINGS.to_vec()
+                    chosen=form.get("encoding").to_string()
+                />
+                <PlainChoice
+                    field="delimiter"
+                    label="Between fields"
+                    options=DELIMITERS.to_vec()
+                    chosen=form.get("delimiter").to_string()
+                />
+                <PlainChoice field="quote" label="Around fields" options=QUOTES.to_vec() chosen=form.get("quote").to_string() />
+                <Field label="Sheet" id="sheet" help="Of a workbook, if not the first with a table.">
+                    <input
+                        class="input"
+                        id="sheet"
+                        name="sheet"
+                        maxlength="100"
+                        aria-describedby="sheet-help"
+                        value=form.get("sheet").to_string()
+                    />
+                </Field>
+            </div>
+            <div>
+                <button class="button" type="submit">
+                    "Read it this way"
+                </button>
+            </div>
+        </form>
+    }
+    .into_any()
+}
+
+#[component]
+fn PlainChoice(
+    field: &'static str,
+    label: &'static str,
+    options: Vec<(&'static str, &'static str)>,
+    chosen: String,
+) -> impl IntoView {
+    let options = options
+        .into_iter()
+        .map(|(value, words)| view! { <option value=value selected=value == chosen>{words}</option> })
+        .collect_view();
+    view! {
+        <Field label id=field>
+            <select class="select" id=field name=field>
+                <option value="">"As detected"</option>
+                {options}
+            </select>
+        </Field>
     }
     .into_any()
 }
