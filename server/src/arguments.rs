@@ -39,7 +39,7 @@ pub fn require_file(argument: &str, path: &Path) -> Result<(), Usage> {
 }
 
 /// What an argument names: a file or folder, or what the cache of the Hub has under that address.
-fn on_disk(argument: &str, given: &Path) -> Result<PathBuf, Usage> {
+pub fn on_disk(argument: &str, given: &Path) -> Result<PathBuf, Usage> {
     if given.exists() {
         return Ok(given.to_path_buf());
     }

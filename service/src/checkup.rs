@@ -5,9 +5,11 @@ use crate::datasets::{Segment, SegmentWriter, Snapshot};
 use crate::doctor::{self, Surroundings};
 use crate::error::{Result, ServiceError};
 use crate::source;
+use crate::token_counter::TokenCounter;
 use domain::dataset::{RejectedRow, check_labels};
 use domain::finding::Examination;
 use domain::reading::{ReadOptions, ReadWish, UploadPreview};
+use engine::BaseReader;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -34,13 +36,15 @@ pub fn look_at_file(path: &Path, wish: &ReadWish) -> Result<UploadPreview> {
     Ok(source::detect(path, wish)?.into_preview("", &file_name, bytes))
 }
 
-/// Examines a file. `on_progress` hears what is being done and the share of it, from 0 to 1, and ends it by breaking.
+/// Examines a file, with lengths in the tokens of `model` if one is given: a GGUF file or a folder. `on_progress` hears
+/// what is being done and the share of it, from 0 to 1, and ends it by breaking.
 ///
 /// # Errors
-/// The file cannot be read so, its labels are none that a classifier can learn, the scratch folder cannot be written.
+/// The model cannot be read, the file cannot be read so, its labels are none that a classifier can learn, the scratch folder cannot be written.
 pub fn check_file(
     path: &Path,
     options: &ReadOptions,
+    model: Option<&Path>,
     scratch: &Path,
     on_progress: &mut dyn FnMut(&str, f64) -> ControlFlow<()>,
 ) -> Result<Checkup> {
@@ -62,8 +66,14 @@ pub fn check_file(
     check_labels(writer.labels())?;
     writer.finish(&path.file_name().unwrap_or_default().to_string_lossy(), rejected_rows)?;
     let snapshot = Snapshot::new(vec![Arc::new(Segment::open(&folder)?)], BTreeMap::new());
-    let surroundings =
-        Surroundings { rejected: rejected_rows, tokens: None, max_length: usize::MAX, frozen_test: None };
+    let counter = model.map(BaseReader::open).transpose()?.map(|reader| TokenCounter::new(reader, snapshot.labels()));
+    let tokens = counter.as_ref().map(|counter| |text: &str| counter.tokens(text));
+    let surroundings = Surroundings {
+        rejected: rejected_rows,
+        tokens: tokens.as_ref().map(|tokens| tokens as &(dyn Fn(&str) -> usize + Sync)),
+        max_length: counter.as_ref().map_or(usize::MAX, TokenCounter::max_length),
+        frozen_test: None,
+    };
     let report = doctor::examine(&snapshot, &surroundings, 1, on_progress)?;
     Ok(Checkup { rejected, examination: report.examination })
 }

@@ -20,6 +20,7 @@ pub mod runs;
 pub mod source;
 #[cfg(test)]
 mod test_support;
+mod token_counter;
 mod worker;
 
 pub use classifiers::Classifiers;

@@ -9,14 +9,12 @@ use super::{Datasets, blocking};
 use crate::doctor::{self, Surroundings};
 use crate::error::{Result, ServiceError};
 use crate::models::{BasePath, Models};
+use crate::token_counter::TokenCounter;
 use crate::worker::{StopSignal, words_of};
 use domain::catalogue::OWN_MODEL;
 use domain::dataset::DatasetId;
 use domain::finding::{Examination, ExaminationState};
-use domain::spec::TrainSpec;
-use domain::template::RenderedTemplate;
 use domain::version::VersionNumber;
-use engine::BaseReader;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -206,7 +204,7 @@ impl Examiner {
         let surroundings = Surroundings {
             rejected: snapshot.rejected(),
             tokens: tokens.as_ref().map(|tokens| tokens as &(dyn Fn(&str) -> usize + Sync)),
-            max_length: counter.as_ref().map_or(usize::MAX, |counter| counter.max_length),
+            max_length: counter.as_ref().map_or(usize::MAX, TokenCounter::max_length),
             frozen_test: frozen.as_ref(),
         };
         let report = doctor::examine(&snapshot, &surroundings, version, &mut |step, share| {
@@ -237,32 +235,6 @@ impl Examiner {
             Ok(TokenCounter::new(self.models.reader(&base)?, labels))
         };
         read().map_err(|error| tracing::warn!(%error, "texts are examined without counting their tokens")).ok()
-    }
-}
-
-/// Counts what a row takes of the context of the server's own model under the default recipe.
-struct TokenCounter {
-    reader: BaseReader,
-    prompt: RenderedTemplate,
-    /// Most tokens that the prompt with its text may have, so that the longest label still fits behind it.
-    max_length: usize,
-}
-
-impl TokenCounter {
-    fn new(reader: BaseReader, labels: &[String]) -> Self {
-        let spec = TrainSpec::default();
-        let prompt = spec.prompt_template.render(labels);
-        let label_tokens =
-            |label: &String| reader.tokenizer.encode(&format!("{}{label}", prompt.label_separator)).len();
-        let longest_label = labels.iter().map(label_tokens).max().unwrap_or_default();
-        let max_length = (spec.max_length as usize).min(reader.context_length).saturating_sub(longest_label);
-        Self { reader, prompt, max_length }
-    }
-
-    fn tokens(&self, text: &str) -> usize {
-        let RenderedTemplate { before, after, .. } = &self.prompt;
-        let tokenizer = &self.reader.tokenizer;
-        usize::from(tokenizer.bos().is_some()) + tokenizer.encode(&format!("{before}{text}{after}")).len()
     }
 }
 

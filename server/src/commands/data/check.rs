@@ -1,4 +1,5 @@
 use super::{ReadingArguments, reading_in_words, tell_rejected};
+use crate::arguments::{DEFAULT_BASE_MODEL, Usage, on_disk};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::scratch::Scratch;
@@ -11,6 +12,7 @@ use serde_json::json;
 use service::checkup::check_file;
 use std::fmt::Write;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 /// Characters of a line; what is longer goes on below.
@@ -20,6 +22,9 @@ const WIDTH: usize = 100;
 pub struct CheckArguments {
     #[command(flatten)]
     reading: ReadingArguments,
+    /// Base model whose tokens are counted: a GGUF file, a folder, or a model of the Hub that is in the cache
+    #[arg(long, value_name = "MODEL", default_value = DEFAULT_BASE_MODEL, env = "AYAR_BASE_MODEL")]
+    model: PathBuf,
     /// Fail (exit code 1) where the examination finds problems
     #[arg(long)]
     strict: bool,
@@ -30,12 +35,13 @@ pub struct CheckArguments {
 
 pub fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
     let (_, preview) = arguments.reading.look()?;
+    let model = self::model(&arguments.model)?;
     let scratch = Scratch::make()?;
     let stop = interrupt::listen();
     let mut progress = Progress::start();
     let mut step = String::new();
     let path = arguments.reading.path();
-    let checked = check_file(path, &preview.options, scratch.path(), &mut |doing, share| {
+    let checked = check_file(path, &preview.options, model.as_deref(), scratch.path(), &mut |doing, share| {
         if doing != step {
             step = doing.to_string();
             progress.begin(doing);
@@ -64,6 +70,16 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
         bail!("{} in {}.", counted(problems as u64, "problem", "problems"), path.display());
     }
     Ok(())
+}
+
+/// A check needs no model: away from the repository, where the base that nobody asked for is not there, tokens are not
+/// counted.
+fn model(given: &Path) -> Result<Option<PathBuf>, Usage> {
+    if given == Path::new(DEFAULT_BASE_MODEL) && !given.exists() {
+        eprintln!("No base model at {DEFAULT_BASE_MODEL}: lengths in tokens are left out. --model names one.");
+        return Ok(None);
+    }
+    on_disk("--model", given).map(Some)
 }
 
 fn report(preview: &UploadPreview, examination: &Examination) -> String {
