@@ -60,14 +60,15 @@ test-fuzz:
 fuzz: SECONDS := 60
 fuzz:
 	export RUSTC_WRAPPER=$(CURDIR)/engine/fuzz/rustc.sh
+	host=$$(rustc --version --verbose | sed -n 's/^host: //p')
 	for crate in engine service; do
-	    cargo build --release --manifest-path $$crate/fuzz/Cargo.toml --target-dir target/fuzz
+	    cargo build --release --target $$host --manifest-path $$crate/fuzz/Cargo.toml --target-dir target/fuzz
 	done
 	for target in $(fuzz_targets); do
 	    name=$${target##*/}
 	    mkdir -p target/fuzz/found/$$name
 	    log=target/fuzz/$$name.log
-	    target/fuzz/release/$$name target/fuzz/found/$$name $${target%%/*}/fuzz/corpus/$$name \
+	    target/fuzz/$$host/release/$$name target/fuzz/found/$$name $${target%%/*}/fuzz/corpus/$$name \
 	        -max_total_time=$(SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
 	        -artifact_prefix=target/fuzz/$$name- -print_final_stats=1 > $$log 2>&1 || { tail -n 40 $$log; exit 1; }
 	    echo "$$name: $$(sed -n 's/.*executed_units: *//p' $$log) inputs"

@@ -1,10 +1,11 @@
 #!/bin/sh
 # cargo calls this in the place of rustc (RUSTC_WRAPPER), for engine/fuzz and for service/fuzz. What parses gets libFuzzer's
 # counters; candle and the rest of what is linked with it does not, so that it compiles as fast as ever, nor does what
-# macros and build scripts are made of, which the level of optimisation tells apart: nothing there has libFuzzer to link
-# with. The flags are cargo-fuzz's, of which the stable compiler knows all but those of the sanitizers.
+# macros and build scripts are made of: nothing there has libFuzzer to link with. cargo compiles those for the machine
+# without naming it as a target, and all else with `--target`. The flags are cargo-fuzz's, of which the stable compiler
+# knows all but those of the sanitizers.
 case " $* " in
-*" opt-level=1 "*) ;;
+*" --target "*) ;;
 *) exec "$@" ;;
 esac
 case " $* " in
