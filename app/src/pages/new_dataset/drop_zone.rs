@@ -9,6 +9,7 @@ use crate::format;
 use domain::dataset::MAX_UPLOAD_BYTES;
 use domain::reading::UploadStatus;
 use leptos::prelude::*;
+use leptos::reactive::send_wrapper_ext::SendOption;
 use leptos::server::ServerActionError;
 use leptos::server_fn::ServerFn;
 use leptos::server_fn::error::ServerFnUrlError;
@@ -39,12 +40,25 @@ struct Outbox {
     is_sending: bool,
 }
 
+impl Outbox {
+    /// A place for one. It is made when the first file is chosen: the browser's files cannot leave their thread, which
+    /// pages do that the server renders.
+    fn to_be() -> StoredValue<SendOption<Self>> {
+        StoredValue::new(SendOption::new_local(None))
+    }
+
+    /// Browser only. `None` once the page has been left.
+    fn update<T>(place: StoredValue<SendOption<Self>>, change: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        place.try_update_value(|outbox| change(outbox.get_or_insert_default()))
+    }
+}
+
 /// The first step: a plain form with a file, which the browser's script turns into a drop zone that takes several files
 /// and sends them one after the other.
 #[component]
 pub fn DropZone() -> impl IntoView {
     let items = RwSignal::new(Vec::<Item>::new());
-    let outbox = StoredValue::new_local(Outbox::default());
+    let outbox = Outbox::to_be();
     let is_over = RwSignal::new(false);
     let is_scripted = RwSignal::new(false);
     let input = NodeRef::<html::Input>::new();
@@ -55,11 +69,13 @@ pub fn DropZone() -> impl IntoView {
         for file in files {
             let state = RwSignal::new(UploadState::Waiting);
             let (file_name, bytes) = (file.name(), file.size());
-            let key = outbox.with_value(|outbox| outbox.switches.len());
-            outbox.update_value(|outbox| {
+            let key = Outbox::update(outbox, |outbox| {
+                let key = outbox.switches.len();
                 outbox.switches.push(StopSwitch::default());
                 outbox.waiting.push_back((key, file));
+                key
             });
+            let Some(key) = key else { return };
             items.update(|items| items.push(Item { key, file_name, bytes, state }));
         }
         send_waiting(items, outbox);
@@ -72,7 +88,7 @@ pub fn DropZone() -> impl IntoView {
         }
     };
     let stop = move |key: usize| {
-        outbox.update_value(|outbox| {
+        Outbox::update(outbox, |outbox| {
             outbox.waiting.retain(|(waiting, _)| *waiting != key);
             if let Some(switch) = outbox.switches.get(key) {
                 switch.stop();
@@ -81,7 +97,12 @@ pub fn DropZone() -> impl IntoView {
         items.update(|items| items.retain(|item| item.key != key));
     };
     on_cleanup(move || {
-        outbox.update_value(|outbox| outbox.switches.iter().for_each(StopSwitch::stop));
+        // On the server this may be another thread than the one that rendered the page, and there is no outbox.
+        outbox.try_with_value(|outbox| {
+            if let Some(outbox) = outbox.as_ref() {
+                outbox.switches.iter().for_each(StopSwitch::stop);
+            }
+        });
     });
 
     // Effects run in the browser only. A file chosen before the script was there is taken up now.
@@ -169,14 +190,14 @@ pub fn DropZone() -> impl IntoView {
 }
 
 /// Sends what waits, one file after the other: together they would only be slower each.
-fn send_waiting(items: RwSignal<Vec<Item>>, outbox: StoredValue<Outbox, LocalStorage>) {
-    let begins = outbox.try_update_value(|outbox| !std::mem::replace(&mut outbox.is_sending, true));
+fn send_waiting(items: RwSignal<Vec<Item>>, outbox: StoredValue<SendOption<Outbox>>) {
+    let begins = Outbox::update(outbox, |outbox| !std::mem::replace(&mut outbox.is_sending, true));
     if begins != Some(true) {
         return;
     }
     spawn_local(async move {
         loop {
-            let next = outbox.try_update_value(|outbox| {
+            let next = Outbox::update(outbox, |outbox| {
                 let next = outbox.waiting.pop_front();
                 outbox.is_sending = next.is_some();
                 next.and_then(|(key, file)| Some((key, file, outbox.switches.get(key)?.clone())))

@@ -44,12 +44,12 @@ pub fn RowFilter(
             NavigateOptions { scroll: false, replace: true, ..Default::default() },
         );
     };
-    let ask = StoredValue::new_local(ask);
+    let ask = StoredValue::new(ask);
     // Nothing happens once the page has been left.
     let ask_now = move || {
         ask.try_with_value(|ask| ask());
     };
-    let pause = StoredValue::new_local(None::<TimeoutHandle>);
+    let pause = StoredValue::new(None::<TimeoutHandle>);
     // A link may ask for something else. What is typed differs from what is asked for by its last blank only.
     Effect::new(move |_| {
         let asked = asked.read().search.clone();
