@@ -4,12 +4,12 @@
 use domain::reading::ReadWish;
 use fuzz::Bounded;
 use libfuzzer_sys::fuzz_target;
-use service_fuzz::look_and_read;
+use service_fuzz::{let_parsers_panic, look_and_read};
 
 // zstd keeps up to 128 MB of what it has unpacked.
 #[global_allocator]
 static ALLOCATOR: Bounded<{ 512 << 20 }> = Bounded;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: let_parsers_panic(), |bytes: &[u8]| {
     look_and_read(bytes, &ReadWish::default());
 });

@@ -4,12 +4,12 @@
 use domain::reading::{FileFormat, ReadWish};
 use fuzz::Bounded;
 use libfuzzer_sys::fuzz_target;
-use service_fuzz::look_and_read;
+use service_fuzz::{let_parsers_panic, look_and_read};
 
 // A page may claim 256 MB, and a dictionary and the page behind it are there at a time.
 #[global_allocator]
 static ALLOCATOR: Bounded<{ 1536 << 20 }> = Bounded;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: let_parsers_panic(), |bytes: &[u8]| {
     look_and_read(bytes, &ReadWish { format: Some(FileFormat::Parquet), ..ReadWish::default() });
 });

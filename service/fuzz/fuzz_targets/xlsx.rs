@@ -5,7 +5,7 @@
 use domain::reading::ReadWish;
 use fuzz::Bounded;
 use libfuzzer_sys::fuzz_target;
-use service_fuzz::look_and_read;
+use service_fuzz::{let_parsers_panic, look_and_read};
 use std::io::Write;
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
@@ -15,7 +15,7 @@ static ALLOCATOR: Bounded<{ 256 << 20 }> = Bounded;
 
 const RELATIONS: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: let_parsers_panic(), |bytes: &[u8]| {
     // What stands before the first zero byte are the shared strings.
     let cut = bytes.iter().position(|byte| *byte == 0);
     let (strings, sheet) = cut.map_or((&b""[..], bytes), |cut| (&bytes[..cut], &bytes[cut + 1..]));

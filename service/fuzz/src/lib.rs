@@ -13,6 +13,19 @@ thread_local! {
     );
 }
 
+/// Lets a panic of a crate that parses unwind, where libFuzzer's own hook would abort: the readers of workbooks and of
+/// Parquet catch it and refuse the file in words. One that nothing catches still ends the process, and one of this
+/// project's own code does so at once. To be called once, before the first input.
+pub fn let_parsers_panic() {
+    let abort = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let is_parser = panic.location().is_some_and(|place| place.file().contains("/registry/src/"));
+        if !is_parser {
+            abort(panic);
+        }
+    }));
+}
+
 /// Looks at the bytes as wished and reads them as is proposed then. What comes out is usable: texts and labels that are
 /// not empty, on lines that go up. What does not come out is refused in words for a person, never with a panic.
 pub fn look_and_read(bytes: &[u8], wish: &ReadWish) -> Option<Detected> {
