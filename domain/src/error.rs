@@ -25,11 +25,20 @@ pub struct UserError {
     pub kind: ErrorKind,
     /// A sentence or two: what happened, where, what to do.
     pub message: String,
+    /// With [`ErrorKind::Busy`]: in about so many seconds there will be room, where that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u32>,
 }
 
 impl UserError {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), retry_after_s: None }
+    }
+
+    /// Too much waits; it will take about so long until there is room.
+    pub fn busy_for(seconds: f64, message: impl Into<String>) -> Self {
+        let seconds = seconds.ceil().clamp(1.0, 3600.0) as u32;
+        Self { retry_after_s: Some(seconds), ..Self::new(ErrorKind::Busy, message) }
     }
 
     pub fn invalid(message: impl Into<String>) -> Self {

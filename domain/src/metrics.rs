@@ -3,6 +3,9 @@
 pub mod calibration;
 pub mod comparison;
 pub mod interval;
+pub mod lines;
+pub mod per_class;
+pub mod report;
 pub mod scores;
 
 use crate::prediction::Prediction;

@@ -45,4 +45,7 @@ pub struct Classification {
     pub predictions: Vec<Prediction>,
     /// Milliseconds of model time for the whole batch.
     pub duration_ms: f64,
+    /// What the probabilities were calibrated with; `None` where no temperature has been fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
 }

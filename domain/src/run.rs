@@ -170,6 +170,11 @@ pub enum RunEvent {
     },
     Step(StepPoint),
     Validation(ValidationPoint),
+    /// What the look at the validation rows that has just been told of counted.
+    ValidationConfusion {
+        step: u64,
+        confusion: ConfusionMatrix,
+    },
     /// `Before` arrives ahead of training, `After` at the end. `partial` counts grow while scoring goes on.
     Evaluation {
         moment: Moment,
@@ -280,6 +285,15 @@ pub struct TestRow {
     pub flags: TestRowFlags,
 }
 
+impl TestRow {
+    pub fn answer(&self, moment: Moment) -> Option<&Prediction> {
+        match moment {
+            Moment::Before => self.before.as_ref(),
+            Moment::After => self.after.as_ref(),
+        }
+    }
+}
+
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
@@ -313,6 +327,9 @@ pub struct RunPicture {
     pub after: Option<Evaluation>,
     /// Counts so far of an evaluation that is under way.
     pub partial: Option<(Moment, ConfusionMatrix)>,
+    /// Of the last look at the validation rows, with its step.
+    #[serde(default)]
+    pub validation_confusion: Option<(u64, ConfusionMatrix)>,
     pub checkpoint_step: Option<u64>,
     pub log: Vec<LogLine>,
 }
@@ -362,6 +379,9 @@ impl RunPicture {
             }
             RunEvent::Step(point) => self.steps.push(*point),
             RunEvent::Validation(point) => self.validations.push(*point),
+            RunEvent::ValidationConfusion { step, confusion } => {
+                self.validation_confusion = Some((*step, confusion.clone()));
+            }
             RunEvent::Evaluation { moment, evaluation } => {
                 self.partial = None;
                 self.scoring = None;
@@ -375,6 +395,7 @@ impl RunPicture {
             RunEvent::Resumed { from_step } => {
                 self.steps.retain(|point| point.step <= *from_step);
                 self.validations.retain(|point| point.step <= *from_step);
+                self.validation_confusion.take_if(|(step, _)| *step > *from_step);
             }
             RunEvent::Log { level, message } => {
                 self.log.push(LogLine { at_ms: stored.at_ms, level: *level, message: message.clone() });

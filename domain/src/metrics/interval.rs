@@ -16,6 +16,12 @@ pub struct Interval {
     pub high: f64,
 }
 
+impl Interval {
+    pub fn width(&self) -> f64 {
+        self.high - self.low
+    }
+}
+
 /// An interval of [`LEVEL`] for each score.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScoreIntervals {
@@ -28,6 +34,9 @@ pub struct ScoreIntervals {
     pub macro_precision: Interval,
     pub macro_recall: Interval,
     pub macro_f1: Interval,
+    pub weighted_precision: Interval,
+    pub weighted_recall: Interval,
+    pub weighted_f1: Interval,
 }
 
 /// Draws as many rows as there are, with replacement, `draws` times, and takes the middle of what the scores come to.
@@ -48,11 +57,14 @@ pub fn score_intervals(rows: &ScoredRows, draws: usize, seed: u64) -> Option<Sco
         macro_precision: of(|scores| scores.macro_average.precision),
         macro_recall: of(|scores| scores.macro_average.recall),
         macro_f1: of(|scores| scores.macro_average.f1),
+        weighted_precision: of(|scores| scores.weighted_average.precision),
+        weighted_recall: of(|scores| scores.weighted_average.recall),
+        weighted_f1: of(|scores| scores.weighted_average.f1),
     })
 }
 
 /// How often each row is drawn.
-fn resample(rows: usize, seed: u64, draw: u64) -> Vec<u32> {
+pub(super) fn resample(rows: usize, seed: u64, draw: u64) -> Vec<u32> {
     let mut weights = vec![0; rows];
     let mut state = mix(seed ^ mix(draw));
     for _ in 0..rows {
@@ -65,7 +77,7 @@ fn resample(rows: usize, seed: u64, draw: u64) -> Vec<u32> {
 }
 
 /// The values between which [`LEVEL`] of all lie.
-fn middle(mut values: Vec<f64>) -> Interval {
+pub(super) fn middle(mut values: Vec<f64>) -> Interval {
     values.sort_by(f64::total_cmp);
     let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
     Interval { low: at((1.0 - LEVEL) / 2.0), high: at((1.0 + LEVEL) / 2.0) }
