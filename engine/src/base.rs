@@ -5,12 +5,13 @@ use crate::adapter::lora::{GROUPS, module_shape};
 use crate::cuda;
 use crate::device::Device;
 use crate::error::EngineError;
+use crate::kernels::Panels;
 use crate::model::config::LlamaConfig;
 use crate::model::linear::{FrozenWeight, LinearGroup};
 use crate::model::llama::{HeadNorms, Layer, Llama};
 use crate::model::rope::Rope;
 use crate::model::table::Table;
-use crate::network::{Network, is_expanded, is_large_table};
+use crate::network::{Network, has_panels, is_expanded, is_large_table};
 use crate::text::tokenizer::TextTokenizer;
 use crate::weights::model_files::{ModelFiles, TensorValues};
 use crate::weights::nf4::Nf4;
@@ -143,6 +144,7 @@ pub fn assemble(config: LlamaConfig, quantization: Quantization, read: ReadTenso
     let mut source = TensorSource { config: &config, read };
     let embedding = source.table(Wanted::Embedding)?;
     let head = if config.tie_word_embeddings { embedding.clone() } else { source.table(Wanted::Head)? };
+    let head = if has_panels(&config) { head.with_panels()? } else { head };
     let norm = source.tensor(Wanted::Norm)?;
     let expand = is_expanded(&config);
     let mut layers = Vec::with_capacity(config.num_hidden_layers);
@@ -214,7 +216,12 @@ impl TensorSource<'_> {
         }
         let in_features = module_shape(self.config, modules[0]).1;
         let bias = if biases.is_empty() { None } else { Some(Tensor::cat(&biases, 1)?) };
-        Ok(LinearGroup { weight: HeldWeight::join(held)?, parts, in_features, bias })
+        let weight = HeldWeight::join(held)?;
+        let panels = match &weight {
+            FrozenWeight::Expanded(matrix) if has_panels(self.config) => Some(Panels::of(matrix)?),
+            _ => None,
+        };
+        Ok(LinearGroup { weight, panels, parts, in_features, bias })
     }
 }
 

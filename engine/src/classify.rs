@@ -4,12 +4,16 @@
 //! The tokens that all prompts begin with go through the model once; their keys and values are kept. A row then costs
 //! its own tokens, and the labels are scored where the prompt ends, so that an answer outside the labels cannot exist.
 
+mod attribution;
+mod layout;
+mod together;
+
 use crate::adapter::lora::Lora;
 use crate::adapter::peft;
 use crate::base::{BaseModel, BaseReader};
+use crate::classify::layout::{LabelPaths, Layout};
 use crate::error::EngineError;
 use crate::memory::with_fitting_rows;
-use crate::model::plan::Plan;
 use crate::network::{Adapter, Cache, Network, NetworkPass};
 use crate::text::template::{EncodedPrompt, PromptEncoder, PromptSetup};
 use crate::weights::safetensors::write_atomic;
@@ -23,6 +27,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use together::{Part, predict_together};
+
 /// Scores prompts against labels with one model and one adapter.
 pub struct Scorer<'a> {
     network: &'a Network,
@@ -31,33 +37,6 @@ pub struct Scorer<'a> {
     cache: Cache,
     labels: LabelPaths,
     fitting_rows: Cell<usize>,
-}
-
-/// The labels as paths of tokens. The first token of every label is asked for where the prompt ends; of longer labels
-/// the tokens before the last are appended behind each row, a path that is the beginning of another only once.
-struct LabelPaths {
-    labels: Vec<Vec<u32>>,
-    chains: Vec<Vec<u32>>,
-    /// Per label of several tokens, the chain that it runs along.
-    chain_of: Vec<usize>,
-}
-
-impl LabelPaths {
-    fn new(labels: &[Vec<u32>]) -> Self {
-        let mut inner: Vec<&[u32]> = labels.iter().map(|label| &label[..label.len() - 1]).collect();
-        inner.sort_by_key(|path| std::cmp::Reverse(path.len()));
-        let mut chains: Vec<Vec<u32>> = Vec::new();
-        for path in inner {
-            if !path.is_empty() && !chains.iter().any(|chain| chain.starts_with(path)) {
-                chains.push(path.to_vec());
-            }
-        }
-        let chain_of = labels
-            .iter()
-            .map(|label| chains.iter().position(|chain| chain.starts_with(&label[..label.len() - 1])).unwrap_or(0))
-            .collect();
-        Self { labels: labels.to_vec(), chains, chain_of }
-    }
 }
 
 impl<'a> Scorer<'a> {
@@ -121,56 +100,11 @@ impl<'a> Scorer<'a> {
         }
         // A text may swallow the end of the prefix into its own first token; then that much less of it is shared.
         let shared = prompts.iter().map(|prompt| self.shared_with(prompt)).min().unwrap_or(0);
-        let prefix = 0..shared;
-        let context = if shared == 0 { Vec::new() } else { vec![prefix] };
-        let mut plan = Plan::new(shared);
-        let mut tokens = Vec::new();
-        for prompt in prompts {
-            let own = &prompt.tokens[shared..];
-            tokens.extend_from_slice(own);
-            plan.push(own.len(), context.clone());
-        }
-        let rows: Vec<_> = plan.sequences.iter().map(|sequence| sequence.tokens.clone()).collect();
-        let mut chains = Vec::with_capacity(rows.len() * self.labels.chains.len());
-        for row in &rows {
-            let mut context = context.clone();
-            context.push(shared + row.start..shared + row.end);
-            for chain in &self.labels.chains {
-                tokens.extend_from_slice(chain);
-                let keys = plan.push(chain.len(), context.clone());
-                chains.push(keys.start - shared..keys.end - shared);
-            }
-        }
-
-        // Output rows: the end of each prompt, then every token of every chain.
-        let mut output_rows: Vec<usize> = rows.iter().map(|row| row.end - 1).collect();
-        output_rows.extend(chains.iter().cloned().flatten());
-        let mut asked = Vec::new();
-        for row in 0..rows.len() {
-            for (label, tokens) in self.labels.labels.iter().enumerate() {
-                asked.push((row, tokens[0]));
-                if tokens.len() > 1 {
-                    let chain = &chains[row * self.labels.chains.len() + self.labels.chain_of[label]];
-                    let first = output_rows.partition_point(|&output| output < chain.start);
-                    asked.extend(tokens[1..].iter().enumerate().map(|(offset, &token)| (first + offset, token)));
-                }
-            }
-        }
-
+        let mut layout = Layout::new(shared);
+        layout.push(&self.labels, prompts.iter().map(|prompt| (prompt, 0..shared)));
         let cache = (shared > 0).then(|| self.cache.narrow(shared)).transpose()?;
-        let pass = NetworkPass {
-            tokens: &tokens,
-            plan: &plan,
-            adapter: self.adapter,
-            output_rows: Some(&output_rows),
-            cache: cache.as_ref(),
-        };
-        let mut answers = self.network.log_probabilities(&pass, &asked)?.into_iter();
-        let scores = rows.iter().map(|_| {
-            let labels = self.labels.labels.iter();
-            labels.map(|tokens| answers.by_ref().take(tokens.len()).sum()).collect()
-        });
-        Ok(scores.collect())
+        let pass = NetworkPass { adapter: self.adapter, ..layout.pass(cache.as_ref()) };
+        Ok(layout.scores(self.network.log_probabilities(&pass, &layout.asked)?))
     }
 
     fn shared_with(&self, prompt: &EncodedPrompt) -> usize {
@@ -286,6 +220,7 @@ pub struct Classifier {
     labels: Vec<String>,
     encoder: PromptEncoder,
     cache: Cache,
+    bytes: usize,
 }
 
 impl Classifier {
@@ -305,7 +240,9 @@ impl Classifier {
         let lora = Lora::from_files(base.network().config(), &peft::read(adapter)?)
             .map_err(|error| EngineError::bad_file(adapter, error.to_string()))?;
         let placed = base.network().place(&lora)?;
-        Self::new(base, Some(placed), &file.prompt_setup())
+        let mut classifier = Self::new(base, Some(placed), &file.prompt_setup())?;
+        classifier.bytes += size_of::<f32>() * lora.parameters();
+        Ok(classifier)
     }
 
     /// The base as it is, without an adapter.
@@ -317,7 +254,23 @@ impl Classifier {
         let max_length = setup.max_length.min(base.info().context_length);
         let encoder = PromptEncoder::new(base.tokenizer().clone(), &PromptSetup { max_length, ..*setup })?;
         let cache = base.network().key_value_cache(&encoder.shared_prefix(), adapter.as_ref())?;
-        Ok(Self { base, adapter, labels: setup.labels.to_vec(), encoder, cache })
+        let bytes = size_of::<f32>() * base.network().config().key_value_weights(encoder.shared_tokens());
+        Ok(Self { base, adapter, labels: setup.labels.to_vec(), encoder, cache, bytes })
+    }
+
+    /// About what it holds in memory beside its base, which it shares: the adapter, and keys and values of the prompt.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The prompt around a text, for [`predict_together`].
+    pub fn encode(&self, text: &str) -> EncodedPrompt {
+        self.encoder.encode(text)
+    }
+
+    /// Tokens of a prompt that are its own: what a pass computes for it, the labels apart.
+    pub fn own_tokens(&self, prompt: &EncodedPrompt) -> usize {
+        prompt.tokens.len().saturating_sub(self.encoder.shared_tokens()).max(1)
     }
 
     pub fn labels(&self) -> &[String] {
@@ -333,7 +286,10 @@ impl Classifier {
         on_progress: &mut dyn FnMut(usize, &[Prediction]) -> ControlFlow<()>,
     ) -> Result<Option<Vec<Prediction>>, EngineError> {
         let prompts: Vec<EncodedPrompt> = texts.iter().map(|text| self.encoder.encode(text)).collect();
-        let scorer = Scorer::with_cache(self.base.network(), self.adapter.as_ref(), &self.encoder, self.cache.clone());
-        scorer.predict(&prompts, batch_size, on_progress)
+        self.scorer().predict(&prompts, batch_size, on_progress)
+    }
+
+    fn scorer(&self) -> Scorer<'_> {
+        Scorer::with_cache(self.base.network(), self.adapter.as_ref(), &self.encoder, self.cache.clone())
     }
 }

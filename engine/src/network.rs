@@ -11,12 +11,14 @@ use crate::device::{self, Device};
 use crate::error::EngineError;
 use crate::kernels::Matrix;
 use crate::model::config::LlamaConfig;
-use crate::model::llama::{KeyValueCache, Llama, Pass};
+use crate::model::llama::{ActivationBudget, KeyValueCache, Llama, LoraShare, Pass, Shares};
 use crate::model::loss;
 use crate::model::plan::Plan;
+use crate::text::batch::LossEntry;
 #[cfg(feature = "cuda")]
 use domain::spec::Quantization;
 use domain::spec::{TargetModule, TrainSpec};
+use std::ops::Range;
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
@@ -53,6 +55,16 @@ pub struct NetworkPass<'a> {
     pub output_rows: Option<&'a [usize]>,
     /// Keys and values of earlier tokens.
     pub cache: Option<&'a Cache>,
+}
+
+/// The rows of a pass that one adapter is for.
+pub struct Share<'a> {
+    /// `None`: the base as it is.
+    pub adapter: Option<&'a Adapter>,
+    /// Token rows.
+    pub tokens: Range<usize>,
+    /// Indices into the pass's output rows.
+    pub outputs: Range<usize>,
 }
 
 impl Network {
@@ -99,6 +111,65 @@ impl Network {
             Self::Cpu(llama) => loss::log_probabilities(&llama.hidden(&pass.on_cpu()?)?, &llama.head, asked),
             #[cfg(feature = "cuda")]
             Self::Cuda(replicas) => replicas.first.log_probabilities(&pass.on_card()?, asked),
+        }
+    }
+
+    /// Per token of the pass: the gradient of Σ weight · ln p over the targets at its embedding, times that embedding. The
+    /// targets' rows are token rows; the pass's output rows are not read.
+    ///
+    /// # Errors
+    /// The model computes on a GPU, where nothing goes further down than the adapter.
+    pub fn input_times_gradient(&self, pass: &NetworkPass, targets: &[LossEntry]) -> Result<Vec<f64>, EngineError> {
+        /// What a text's pass keeps at most; more is computed again.
+        const BUDGET: ActivationBudget = ActivationBudget(384 << 20);
+        match self {
+            Self::Cpu(llama) => {
+                let (_, embeddings, gradient) = llama.input_gradient(&pass.on_cpu()?, targets, BUDGET)?;
+                let (embeddings, gradient) = (Matrix::of(&embeddings)?, Matrix::of(&gradient)?);
+                let (embeddings, gradient) = (embeddings.view(), gradient.view());
+                let product = |row: usize| -> f64 {
+                    let pairs = embeddings.row(row).iter().zip(gradient.row(row));
+                    pairs.map(|(value, slope)| f64::from(*value) * f64::from(*slope)).sum()
+                };
+                // The loss is of -ln p.
+                Ok((0..pass.tokens.len()).map(|row| -product(row)).collect())
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => Err(EngineError::invalid(
+                "Gradients reach the words on the CPU alone; on a GPU ask for occlusion, which is fast there.",
+            )),
+        }
+    }
+
+    /// Whether [`Network::log_probabilities_shared`] can be asked. On a GPU an adapter's matrices stand beside the weights
+    /// they belong to, so that one product serves both: a pass has one adapter.
+    pub fn mixes_adapters(&self) -> bool {
+        match self {
+            Self::Cpu(_) => true,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => false,
+        }
+    }
+
+    /// As [`Network::log_probabilities`], every row through the adapter of its share; the pass itself has none.
+    pub fn log_probabilities_shared(
+        &self,
+        pass: &NetworkPass,
+        shares: &[Share],
+        asked: &[(usize, u32)],
+    ) -> Result<Vec<f32>, EngineError> {
+        match self {
+            Self::Cpu(llama) => {
+                let mut on_cpu = Vec::with_capacity(shares.len());
+                for Share { adapter, tokens, outputs } in shares {
+                    let lora = adapter.map(Adapter::on_cpu).transpose()?;
+                    on_cpu.push(LoraShare { lora, tokens: tokens.clone(), outputs: outputs.clone() });
+                }
+                let hidden = llama.hidden_shared(&pass.on_cpu()?, Shares { shares: &on_cpu })?;
+                loss::log_probabilities(&hidden, &llama.head, asked)
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => Err(EngineError::invalid("a pass on a GPU has one adapter")),
         }
     }
 
@@ -258,8 +329,9 @@ pub fn memory_to_train(config: &LlamaConfig, device: &Device) -> u64 {
 fn held_on_cpu(config: &LlamaConfig) -> usize {
     let (linears, table) = (linear_weights(config), config.vocab_size * config.hidden_size);
     let tables = if config.tie_word_embeddings { table } else { 2 * table };
+    let panels = if has_panels(config) { 4 * (linears + table) } else { 0 };
     let linears = if is_expanded(config) { 4 * linears } else { linears / 2 + linears / 16 };
-    linears + if is_large_table(config) { 2 * tables } else { 4 * tables }
+    panels + linears + if is_large_table(config) { 2 * tables } else { 4 * tables }
 }
 
 /// Whether embedding and output layer stay in the 16 bits that most files have, and become f32 where they are used. Small
@@ -276,6 +348,15 @@ pub fn is_expanded(config: &LlamaConfig) -> bool {
     /// Of dequantised weights.
     const AT_MOST_BYTES: usize = 2 << 30;
     linear_weights(config) * size_of::<f32>() <= AT_MOST_BYTES
+}
+
+/// Whether the weights are held twice on the CPU, for the backward pass and laid out for the forward pass: faster, above
+/// all for few texts.
+pub fn has_panels(config: &LlamaConfig) -> bool {
+    /// Of the second copy.
+    const AT_MOST_BYTES: usize = 1 << 30;
+    let weights = linear_weights(config) + config.vocab_size * config.hidden_size;
+    weights * size_of::<f32>() <= AT_MOST_BYTES && !is_large_table(config)
 }
 
 /// Weights of the linears that every token goes through.
@@ -298,6 +379,20 @@ impl Adapter {
 }
 
 impl Cache {
+    /// One after the other, where [`Network::mixes_adapters`].
+    pub fn joined(caches: &[&Self]) -> Result<Self, EngineError> {
+        let caches = caches.iter().map(|cache| cache.on_cpu()).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::Cpu(KeyValueCache::joined(&caches)?))
+    }
+
+    pub fn tokens(&self) -> usize {
+        match self {
+            Self::Cpu(cache) => cache.tokens,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(cache) => cache.tokens,
+        }
+    }
+
     /// The first so many tokens alone.
     pub fn narrow(&self, tokens: usize) -> Result<Self, EngineError> {
         match self {

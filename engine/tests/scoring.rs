@@ -7,7 +7,7 @@ use common::{assert_close, embedded_base, random_lora};
 use domain::spec::{Quantization, TargetModule, TrainSpec};
 use domain::template::PromptTemplate;
 use engine::adapter::Lora;
-use engine::classify::Scorer;
+use engine::classify::{ClassifierFile, Part, Scorer, predict_together};
 use engine::kernels::{Accumulate, gemm};
 use engine::model::linear::FrozenWeight;
 use engine::model::plan::Plan;
@@ -109,6 +109,64 @@ fn labels_score_as_the_whole_sequence_does_in_the_plain_model() {
     }
 }
 
+/// Opens what a run would have left: an adapter of random values, its labels and template beside it.
+fn opened(base: &Arc<BaseModel>, seed: f32, labels: &[&str], template: &str) -> Classifier {
+    let lora = small_lora(base);
+    for tensor in lora.tensors() {
+        engine::kernels::edit(tensor, |values, _| values.iter_mut().for_each(|value| *value *= seed)).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    engine::adapter::peft::write(folder.path(), &lora.to_files("base").unwrap()).unwrap();
+    let file = ClassifierFile {
+        labels: labels.iter().map(|label| label.to_string()).collect(),
+        prompt_template: PromptTemplate::parse(template).unwrap(),
+        max_length: 512,
+        quantization: Quantization::Nf4,
+        base_model: "base".to_string(),
+        use_chat_template: false,
+        temperature: None,
+    };
+    Classifier::open_as(base.clone(), folder.path(), file).unwrap()
+}
+
+#[test]
+fn classifiers_that_share_a_pass_answer_as_alone() {
+    let base = base();
+    let setup = ["good", "bad"].map(String::from);
+    let template = PromptTemplate::default();
+    let setup = PromptSetup { template: &template, labels: &setup, max_length: 512, use_chat_template: false };
+    let classifiers = [
+        opened(&base, 1.0, &["positive", "neutral", "negative"], PromptTemplate::default().as_str()),
+        opened(&base, -1.5, &["very good", "very bad indeed", "very", "mixed"], "Say how this is: {text} It is"),
+        // Nothing before the text, so that nothing is shared.
+        opened(&base, 0.5, &["up", "down"], "{text} ="),
+        Classifier::base_only(base.clone(), &setup).unwrap(),
+    ];
+    let prompts: Vec<Vec<EncodedPrompt>> =
+        classifiers.iter().map(|classifier| TEXTS.iter().map(|text| classifier.encode(text)).collect()).collect();
+    // All of them, in two orders, and with shares of different sizes.
+    for order in [[0, 1, 2, 3], [3, 2, 0, 1]] {
+        let parts: Vec<Part> = order
+            .iter()
+            .map(|&which| Part { classifier: &classifiers[which], prompts: &prompts[which][..5 - which] })
+            .collect();
+        let together = predict_together(&parts).unwrap();
+        for (&which, together) in order.iter().zip(together) {
+            let texts = &TEXTS[..5 - which];
+            let alone = classifiers[which].classify(texts, 2, &mut |_, _| ControlFlow::Continue(())).unwrap().unwrap();
+            assert_eq!(together.len(), alone.len());
+            for (together, alone) in together.iter().zip(&alone) {
+                assert_close("together and alone", &together.probabilities, &alone.probabilities, 1e-5);
+            }
+        }
+    }
+    // Another copy of the base is another base, however alike.
+    let other = Classifier::base_only(self::base(), &setup).unwrap();
+    let parts =
+        [Part { classifier: &classifiers[0], prompts: &prompts[0] }, Part { classifier: &other, prompts: &prompts[3] }];
+    assert!(predict_together(&parts).is_err());
+}
+
 #[test]
 fn merged_weights_answer_as_unmerged_ones() {
     let base = base();
@@ -130,6 +188,8 @@ fn merged_weights_answer_as_unmerged_ones() {
                 let scale = (lora.lora_alpha / lora.r as f64) as f32;
                 gemm(&rows, &b, &a, scale, Accumulate::Add).unwrap();
             }
+            // They hold the weights as they were.
+            group.panels = None;
         }
     }
     let merged = Scorer::new(merged.network(), None, &encoder).unwrap().log_likelihoods(&prompts).unwrap();

@@ -258,6 +258,7 @@ fn weights_dequantised_at_every_use_equal_weights_kept_expanded() {
                 })
                 .collect();
             group.weight = FrozenWeight::Nf4(codes);
+            group.panels = None;
         }
     }
     let at_every_use = packed(&llama, &lora, &rows, true, KEEP_ALL);

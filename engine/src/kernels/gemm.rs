@@ -62,6 +62,54 @@ pub fn gemm(dst: &Tensor, a: &Tensor, b: &Tensor, alpha: f32, accumulate: Accumu
     })
 }
 
+/// A matrix in memory: element (i, j) at `i * row_stride + j * column_stride`.
+#[derive(Clone, Copy)]
+pub struct Operand<'a> {
+    pub values: &'a [f32],
+    pub row_stride: usize,
+    pub column_stride: usize,
+}
+
+/// dst (m, n) = [dst +] alpha · a (m, k) · b (k, n) on the calling thread.
+///
+/// # Safety
+/// Every element that the sizes and strides name lies within its slice or what `dst` points to, and nothing else reads or
+/// writes those of `dst` meanwhile.
+pub unsafe fn gemm_raw(
+    dst: *mut f32,
+    (row_stride, column_stride): (usize, usize),
+    a: Operand,
+    b: Operand,
+    (m, k, n): (usize, usize, usize),
+    alpha: f32,
+    accumulate: Accumulate,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            dst,
+            column_stride as isize,
+            row_stride as isize,
+            accumulate == Accumulate::Add,
+            a.values.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.values.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            alpha,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
 /// dst (m, n) = alpha · a (m, k) · b (k, n) over plain slices on the calling thread: for the many small products of
 /// attention, which are spread over threads by their caller. `b_transposed`: b is stored as (n, k).
 #[allow(clippy::too_many_arguments)] // the operands of a product are what they are

@@ -4,6 +4,8 @@
 pub mod gemm;
 pub mod math;
 pub mod matrix;
+pub mod panels;
 
-pub use gemm::{Accumulate, gemm};
+pub use gemm::{Accumulate, Operand, gemm};
 pub use matrix::{Matrix, Rows, edit, empty, gather_rows, scatter_rows_add};
+pub use panels::{Panels, ThinProduct};

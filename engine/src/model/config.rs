@@ -192,6 +192,11 @@ impl LlamaConfig {
         (layer * self.num_hidden_layers + tables * self.vocab_size * self.hidden_size + self.hidden_size) as u64
     }
 
+    /// Numbers in the keys and values of so many tokens.
+    pub fn key_value_weights(&self, tokens: usize) -> usize {
+        2 * tokens * self.key_value_width() * self.num_hidden_layers
+    }
+
     /// Width of the keys (or values) of all key-value heads.
     pub fn key_value_width(&self) -> usize {
         self.num_key_value_heads * self.head_dim

@@ -8,7 +8,7 @@
 
 use crate::error::EngineError;
 use crate::kernels::math::for_each_rows;
-use crate::kernels::{Accumulate, Matrix, edit, empty, gemm};
+use crate::kernels::{Accumulate, Matrix, Panels, ThinProduct, edit, empty, gemm};
 use crate::weights::nf4::Nf4;
 use candle_core::{Device, Tensor};
 use domain::dataset::mix;
@@ -47,6 +47,8 @@ impl FrozenWeight {
 /// Frozen layers that read the same input.
 pub struct LinearGroup {
     pub weight: FrozenWeight,
+    /// The same, laid out for the forward pass, where memory allows. Whoever changes the weight takes them away.
+    pub panels: Option<Panels>,
     /// Each layer with its rows of the weight, in order.
     pub parts: Vec<(TargetModule, Range<usize>)>,
     pub in_features: usize,
@@ -117,7 +119,7 @@ pub struct LinearSaved {
 pub struct LinearGradient<'a> {
     /// (T, in), written; `None` where nothing below needs it.
     pub dx: Option<&'a Tensor>,
-    /// Added to; shaped as the LoRA.
+    /// Added to; shaped as the LoRA. `None` where only what is below is asked for.
     pub lora: Option<&'a LoraGroup>,
 }
 
@@ -168,31 +170,58 @@ impl LinearGroup {
         accumulate: Accumulate,
     ) -> Result<Option<Tensor>, EngineError> {
         let columns = self.columns(&layers);
-        let weight = self.weight.matrix()?.narrow(0, columns.start, columns.len())?;
-        gemm(y, x, &weight.t()?, 1.0, accumulate)?;
-        if let Some(bias) = &self.bias {
-            add_to_rows(y, &bias.narrow(1, columns.start, columns.len())?)?;
-        }
-        let Some(lora) = lora else { return Ok(None) };
-
-        let rows = lora.a_rows(&layers);
-        let z = empty(x.dim(0)?, lora.a.dim(0)?)?;
-        match dropout {
-            None => gemm(&narrow_columns(&z, &rows)?, x, &narrow_rows(&lora.a, &rows)?.t()?, 1.0, Accumulate::Replace)?,
-            Some(dropout) => {
-                for (layer, part) in lora.parts_of(&layers) {
-                    let a = narrow_rows(&lora.a, &part.a_rows)?;
-                    let x = dropout.apply(x, layer)?;
-                    gemm(&narrow_columns(&z, &part.a_rows)?, &x, &a.t()?, 1.0, Accumulate::Replace)?;
-                }
+        let Some(panels) = &self.panels else {
+            let weight = self.weight.matrix()?.narrow(0, columns.start, columns.len())?;
+            gemm(y, x, &weight.t()?, 1.0, accumulate)?;
+            self.add_bias(&columns, y)?;
+            return lora.map(|lora| self.add_lora(lora, layers, x, dropout, y)).transpose();
+        };
+        let z = lora.map(|lora| lora.down(&layers, x, dropout)).transpose()?;
+        match (lora, &z) {
+            (Some(lora), Some(z)) => {
+                let parts: Vec<(Range<usize>, Tensor, &LoraPart)> = lora
+                    .parts_of(&layers)
+                    .map(|(layer, part)| Ok((self.parts[layer].1.clone(), narrow_columns(z, &part.a_rows)?, part)))
+                    .collect::<Result<_, EngineError>>()?;
+                let thin: Vec<ThinProduct> = parts
+                    .iter()
+                    .map(|(rows, z, part)| {
+                        let (z, b) = (Matrix::of(z)?, Matrix::of(&part.b)?);
+                        Ok(ThinProduct { rows: rows.clone(), z, b, scale: lora.scale })
+                    })
+                    .collect::<Result<_, EngineError>>()?;
+                panels.product_with(y, x, &columns, accumulate, &thin)?;
             }
+            _ => panels.product(y, x, &columns, accumulate)?,
         }
+        self.add_bias(&columns, y)?;
+        Ok(z)
+    }
+
+    fn add_bias(&self, columns: &Range<usize>, y: &Tensor) -> Result<(), EngineError> {
+        match &self.bias {
+            Some(bias) => add_to_rows(y, &narrow_columns(bias, columns)?),
+            None => Ok(()),
+        }
+    }
+
+    /// y += s · (x Aᵀ) Bᵀ; returns x Aᵀ. `x` and `y` may be some rows of larger matrices.
+    pub fn add_lora(
+        &self,
+        lora: &LoraGroup,
+        layers: Range<usize>,
+        x: &Tensor,
+        dropout: Option<Dropout>,
+        y: &Tensor,
+    ) -> Result<Tensor, EngineError> {
+        let columns = self.columns(&layers);
+        let z = lora.down(&layers, x, dropout)?;
         for (layer, part) in lora.parts_of(&layers) {
             let own = &self.parts[layer].1;
             let y = y.narrow(1, own.start - columns.start, own.len())?;
             gemm(&y, &narrow_columns(&z, &part.a_rows)?, &part.b.t()?, lora.scale, Accumulate::Add)?;
         }
-        Ok(Some(z))
+        Ok(z)
     }
 
     /// Backward of [`Self::forward`] for the same `layers`.
@@ -214,21 +243,27 @@ impl LinearGroup {
             let weight = self.weight.matrix()?.narrow(0, columns.start, columns.len())?;
             gemm(dx, dy, &weight, 1.0, Accumulate::Replace)?;
         }
-        let (Some(lora), Some(into), Some(z)) = (lora, gradient.lora, &saved.z) else { return Ok(()) };
+        let (Some(lora), Some(z)) = (lora, &saved.z) else { return Ok(()) };
+        if gradient.dx.is_none() && gradient.lora.is_none() {
+            return Ok(());
+        }
 
         let dz = empty(dy.dim(0)?, lora.a.dim(0)?)?;
         for (layer, part) in lora.parts_of(&layers) {
             let own = &self.parts[layer].1;
             let dy = dy.narrow(1, own.start - columns.start, own.len())?;
-            let Some(part_into) = &into.parts[layer] else { continue };
-            gemm(&part_into.b, &dy.t()?, &narrow_columns(z, &part.a_rows)?, lora.scale, Accumulate::Add)?;
+            if let Some(part_into) = gradient.lora.and_then(|into| into.parts[layer].as_ref()) {
+                gemm(&part_into.b, &dy.t()?, &narrow_columns(z, &part.a_rows)?, lora.scale, Accumulate::Add)?;
+            }
             gemm(&narrow_columns(&dz, &part.a_rows)?, &dy, &part.b, lora.scale, Accumulate::Replace)?;
         }
         let rows = lora.a_rows(&layers);
         match dropout {
             None => {
                 let dz = narrow_columns(&dz, &rows)?;
-                gemm(&narrow_rows(&into.a, &rows)?, &dz.t()?, &saved.x, 1.0, Accumulate::Add)?;
+                if let Some(into) = gradient.lora {
+                    gemm(&narrow_rows(&into.a, &rows)?, &dz.t()?, &saved.x, 1.0, Accumulate::Add)?;
+                }
                 if let Some(dx) = gradient.dx {
                     gemm(dx, &dz, &narrow_rows(&lora.a, &rows)?, 1.0, Accumulate::Add)?;
                 }
@@ -236,8 +271,10 @@ impl LinearGroup {
             Some(dropout) => {
                 for (layer, part) in lora.parts_of(&layers) {
                     let dz = narrow_columns(&dz, &part.a_rows)?;
-                    let x = dropout.apply(&saved.x, layer)?;
-                    gemm(&narrow_rows(&into.a, &part.a_rows)?, &dz.t()?, &x, 1.0, Accumulate::Add)?;
+                    if let Some(into) = gradient.lora {
+                        let x = dropout.apply(&saved.x, layer)?;
+                        gemm(&narrow_rows(&into.a, &part.a_rows)?, &dz.t()?, &x, 1.0, Accumulate::Add)?;
+                    }
                     if let Some(dx) = gradient.dx {
                         let before_mask = empty(dx.dim(0)?, self.in_features)?;
                         gemm(&before_mask, &dz, &narrow_rows(&lora.a, &part.a_rows)?, 1.0, Accumulate::Replace)?;
@@ -251,6 +288,24 @@ impl LinearGroup {
 }
 
 impl LoraGroup {
+    /// z = x Aᵀ for the layers' rows of A, (T, Σ r); other columns are left as they are.
+    fn down(&self, layers: &Range<usize>, x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor, EngineError> {
+        let z = empty(x.dim(0)?, self.a.dim(0)?)?;
+        let product = |rows: &Range<usize>, x: &Tensor| {
+            let a = narrow_rows(&self.a, rows)?;
+            gemm(&narrow_columns(&z, rows)?, x, &a.t()?, 1.0, Accumulate::Replace)
+        };
+        match dropout {
+            None => product(&self.a_rows(layers), x)?,
+            Some(dropout) => {
+                for (layer, part) in self.parts_of(layers) {
+                    product(&part.a_rows, &dropout.apply(x, layer)?)?;
+                }
+            }
+        }
+        Ok(z)
+    }
+
     /// The rows of `a` that belong to these layers.
     fn a_rows(&self, layers: &Range<usize>) -> Range<usize> {
         let mut rows = self.parts_of(layers).map(|(_, part)| part.a_rows.clone());

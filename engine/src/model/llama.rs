@@ -14,6 +14,7 @@ use crate::model::{mlp, norm};
 use crate::text::batch::LossEntry;
 use candle_core::{DType, Device, Tensor};
 use domain::dataset::mix;
+use std::ops::Range;
 
 /// One block: attention and MLP, each behind a norm and added to its input.
 pub struct Layer {
@@ -57,6 +58,24 @@ pub struct Pass<'a> {
     pub dropout: Option<Dropout>,
 }
 
+/// Several adapters in one pass: the frozen weights see all rows at once, and every adapter its own.
+#[derive(Clone, Copy)]
+pub struct Shares<'a> {
+    /// One after the other, without a gap between them.
+    pub shares: &'a [LoraShare<'a>],
+}
+
+/// The rows of a pass that one adapter is for.
+#[derive(Clone)]
+pub struct LoraShare<'a> {
+    /// `None`: the base as it is.
+    pub lora: Option<&'a Lora>,
+    /// Token rows.
+    pub tokens: Range<usize>,
+    /// Output rows, as indices into the pass's list of them.
+    pub outputs: Range<usize>,
+}
+
 /// Keys (after rotation) and values of tokens that have been computed, per layer: (tokens, key-value width) each.
 #[derive(Clone)]
 pub struct KeyValueCache {
@@ -65,6 +84,20 @@ pub struct KeyValueCache {
 }
 
 impl KeyValueCache {
+    /// One cache after the other, for a pass whose rows continue different ones.
+    pub fn joined(caches: &[&Self]) -> Result<Self, EngineError> {
+        let tokens = caches.iter().map(|cache| cache.tokens).sum();
+        let caches: Vec<&Self> = caches.iter().copied().filter(|cache| cache.tokens > 0).collect();
+        let Some(first) = caches.first() else { return Ok(Self { layers: Vec::new(), tokens }) };
+        let mut layers = Vec::with_capacity(first.layers.len());
+        for layer in 0..first.layers.len() {
+            let keys: Vec<&Tensor> = caches.iter().map(|cache| &cache.layers[layer].0).collect();
+            let values: Vec<&Tensor> = caches.iter().map(|cache| &cache.layers[layer].1).collect();
+            layers.push((Tensor::cat(&keys, 0)?, Tensor::cat(&values, 0)?));
+        }
+        Ok(Self { layers, tokens })
+    }
+
     /// The first so many tokens alone.
     pub fn narrow(&self, tokens: usize) -> Result<Self, EngineError> {
         let first = |tensor: &Tensor| tensor.narrow(0, 0, tokens);
@@ -95,6 +128,21 @@ struct LayerSaved {
     mlp_out: LinearSaved,
 }
 
+/// What a backward pass is to find on its way down.
+struct Below<'a> {
+    /// Per layer what its LoRA's gradient is added to; no groups: not asked for.
+    layers: Vec<&'a LayerLora>,
+    /// Down to the embeddings, and not only to the lowest LoRA.
+    reaches_input: bool,
+}
+
+/// What it has found.
+struct Backward {
+    loss: f64,
+    /// The embeddings and their gradient, where it reached them.
+    input: Option<(Tensor, Tensor)>,
+}
+
 enum Projections {
     Together(LinearSaved),
     /// Only some rows ask: keys and values of all, queries of those.
@@ -115,6 +163,16 @@ struct LayerPass<'a> {
     output_positions: Option<&'a [u32]>,
     cache: Option<&'a (Tensor, Tensor)>,
     dropout: Option<Dropout>,
+    /// Instead of `lora`.
+    shares: Option<(Shares<'a>, usize)>,
+}
+
+/// Which rows a product of a layer is computed for.
+#[derive(Clone, Copy)]
+enum RowsOf {
+    Tokens,
+    /// The output rows, where the layer is asked for them alone.
+    Outputs,
 }
 
 impl LayerPass<'_> {
@@ -125,6 +183,32 @@ impl LayerPass<'_> {
 
     fn group_lora(&self, group: usize) -> Option<&crate::model::linear::LoraGroup> {
         self.lora.and_then(|lora| lora.groups[group].as_ref())
+    }
+
+    /// Adds to `y`, the frozen output of `layers` of a group for the input `x`, what the adapters of a shared pass say,
+    /// each to its own rows.
+    fn add_shares(
+        &self,
+        linears: &LinearGroup,
+        (group, layers): (usize, Range<usize>),
+        rows: RowsOf,
+        x: &Tensor,
+        y: &Tensor,
+    ) -> Result<(), EngineError> {
+        let Some((Shares { shares }, layer)) = self.shares else { return Ok(()) };
+        for share in shares {
+            let Some(lora) = share.lora.and_then(|lora| lora.layers[layer].groups[group].as_ref()) else { continue };
+            let rows = match rows {
+                RowsOf::Outputs if self.output_rows.is_some() => &share.outputs,
+                _ => &share.tokens,
+            };
+            if rows.is_empty() {
+                continue;
+            }
+            let (x, y) = (x.narrow(0, rows.start, rows.len())?, y.narrow(0, rows.start, rows.len())?);
+            linears.add_lora(lora, layers.clone(), &x, None, &y)?;
+        }
+        Ok(())
     }
 }
 
@@ -139,13 +223,16 @@ impl Layer {
         let (q, keys_values, projections) = match pass.output_rows {
             None => {
                 let (y, saved) = attention_in.forward(pass.group_lora(0), 0..3, &normed, pass.dropout(0))?;
+                pass.add_shares(attention_in, (0, 0..3), RowsOf::Tokens, &normed, &y)?;
                 let (q, keys_values) = (y.narrow(1, 0, query_width)?, y.narrow(1, query_width, 2 * key_value_width)?);
                 (q, keys_values, Projections::Together(saved))
             }
             Some(rows) => {
                 let (y, keys_values) = attention_in.forward(pass.group_lora(0), 1..3, &normed, pass.dropout(0))?;
+                pass.add_shares(attention_in, (0, 1..3), RowsOf::Tokens, &normed, &y)?;
                 let asking = gather_rows(&normed, rows)?;
                 let (q, queries) = attention_in.forward(pass.group_lora(0), 0..1, &asking, pass.dropout(4))?;
+                pass.add_shares(attention_in, (0, 0..1), RowsOf::Outputs, &asking, &q)?;
                 (q, y, Projections::Apart { keys_values, queries })
             }
         };
@@ -172,11 +259,14 @@ impl Layer {
         };
         let (h, saved_out) =
             attention_out.forward_residual(pass.group_lora(1), &attention.o, &residual, pass.dropout(1))?;
+        pass.add_shares(attention_out, (1, 0..1), RowsOf::Outputs, &attention.o, &h)?;
 
         let normed = norm::forward(&h, &self.post_attention_norm, config.rms_norm_eps)?;
         let (gate_up, saved_mlp_in) = mlp_in.forward(pass.group_lora(2), 0..2, &normed, pass.dropout(2))?;
+        pass.add_shares(mlp_in, (2, 0..2), RowsOf::Outputs, &normed, &gate_up)?;
         let activated = mlp::swiglu(&gate_up)?;
         let (y, saved_mlp_out) = mlp_out.forward_residual(pass.group_lora(3), &activated, &h, pass.dropout(3))?;
+        pass.add_shares(mlp_out, (3, 0..1), RowsOf::Outputs, &activated, &y)?;
 
         let saved = LayerSaved {
             projections,
@@ -295,10 +385,25 @@ impl Layer {
 impl Llama {
     /// Output of the last layer, after the final norm, at the output rows: (rows, d).
     pub fn hidden(&self, pass: &Pass) -> Result<Tensor, EngineError> {
+        self.hidden_of(pass, None)
+    }
+
+    /// As [`Llama::hidden`], every row through the adapter of its share; `pass.lora` is `None`.
+    ///
+    /// The frozen products, which are nearly all of the work, are computed for all rows together; only the thin
+    /// products of the adapters are computed share by share.
+    pub fn hidden_shared(&self, pass: &Pass, shares: Shares) -> Result<Tensor, EngineError> {
+        debug_assert!(pass.lora.is_none() && pass.dropout.is_none());
+        self.hidden_of(pass, Some(shares))
+    }
+
+    fn hidden_of(&self, pass: &Pass, shares: Option<Shares>) -> Result<Tensor, EngineError> {
         let mut x = self.embed(pass.tokens)?;
         let positions = self.output_positions(pass);
         for index in 0..self.layers.len() {
-            x = self.layers[index].forward(&self.layer_pass(pass, index, positions.as_deref()), &x)?.0;
+            let layer_pass = self.layer_pass(pass, index, positions.as_deref());
+            let layer_pass = LayerPass { shares: shares.map(|shares| (shares, index)), ..layer_pass };
+            x = self.layers[index].forward(&layer_pass, &x)?.0;
         }
         norm::forward(&x, &self.norm, self.config.rms_norm_eps)
     }
@@ -335,6 +440,33 @@ impl Llama {
         gradient: &Lora,
         budget: ActivationBudget,
     ) -> Result<f64, EngineError> {
+        let layers = gradient.layers.iter().collect();
+        Ok(self.forward_and_backward(pass, targets, scale, &Below { layers, reaches_input: false }, budget)?.loss)
+    }
+
+    /// The same loss, with its gradient at the embeddings of the pass's tokens: both (T, d), the embeddings first. The
+    /// LoRA takes part and gets no gradient of its own.
+    pub fn input_gradient(
+        &self,
+        pass: &Pass,
+        targets: &[LossEntry],
+        budget: ActivationBudget,
+    ) -> Result<(f64, Tensor, Tensor), EngineError> {
+        let none = LayerLora::default();
+        let below = Below { layers: vec![&none; self.layers.len()], reaches_input: true };
+        let Backward { loss, input } = self.forward_and_backward(pass, targets, 1.0, &below, budget)?;
+        let (embeddings, gradient) = input.ok_or_else(|| EngineError::invalid("a model without layers"))?;
+        Ok((loss, embeddings, gradient))
+    }
+
+    fn forward_and_backward(
+        &self,
+        pass: &Pass,
+        targets: &[LossEntry],
+        scale: f32,
+        below: &Below,
+        budget: ActivationBudget,
+    ) -> Result<Backward, EngineError> {
         let tokens = pass.tokens.len();
         let mut rows: Vec<usize> = targets.iter().map(|target| target.row).collect();
         rows.sort_unstable();
@@ -374,15 +506,15 @@ impl Llama {
                 Some(layer_saved) => layer_saved,
                 None => self.layers[index].forward(&layer_pass, x)?.1,
             };
-            let below =
-                self.layers[index].backward(&layer_pass, x, &layer_saved, d, &gradient.layers[index], index > 0)?;
+            let needs_dx = index > 0 || below.reaches_input;
+            let dx = self.layers[index].backward(&layer_pass, x, &layer_saved, d, below.layers[index], needs_dx)?;
             inputs.truncate(index + 1);
-            match below {
-                Some(below) => d = below,
-                None => break,
+            match dx {
+                Some(dx) => d = dx,
+                None => return Ok(Backward { loss: total, input: None }),
             }
         }
-        Ok(total)
+        Ok(Backward { loss: total, input: inputs.into_iter().next().map(|embeddings| (embeddings, d)) })
     }
 
     /// Bytes of activations that a training pass over so many tokens keeps for its backward pass.
@@ -421,6 +553,7 @@ impl Llama {
             output_positions: if is_last { positions } else { None },
             cache: pass.cache.map(|cache| &cache.layers[index]),
             dropout: pass.dropout.map(|dropout| Dropout { seed: mix(dropout.seed ^ mix(index as u64)), ..dropout }),
+            shares: None,
         }
     }
 }

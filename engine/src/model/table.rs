@@ -4,7 +4,7 @@
 //! become f32 piece by piece, where they are used: the same numbers.
 
 use crate::error::EngineError;
-use crate::kernels::{Accumulate, Matrix, gather_rows, gemm};
+use crate::kernels::{Accumulate, Matrix, Panels, gather_rows, gemm};
 use candle_core::{Device, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -18,6 +18,8 @@ const TILE_VALUES: usize = 16 << 20;
 #[derive(Clone)]
 pub enum Table {
     F32(Tensor),
+    /// The same, and laid out for [`Table::logits`].
+    WithPanels(Tensor, Arc<Panels>),
     Half(HalfTable),
 }
 
@@ -76,10 +78,21 @@ impl Table {
         Ok(Self::Half(HalfTable { values: Arc::new(values), rows, columns }))
     }
 
+    /// The table with panels beside it, where it is held in f32.
+    pub fn with_panels(self) -> Result<Self, EngineError> {
+        match self {
+            Self::F32(table) => {
+                let panels = Panels::of(&table)?;
+                Ok(Self::WithPanels(table, Arc::new(panels)))
+            }
+            other => Ok(other),
+        }
+    }
+
     /// Rows: tokens of the vocabulary.
     pub fn vocabulary(&self) -> Result<usize, EngineError> {
         match self {
-            Self::F32(table) => Ok(table.dim(0)?),
+            Self::F32(table) | Self::WithPanels(table, _) => Ok(table.dim(0)?),
             Self::Half(table) => Ok(table.rows),
         }
     }
@@ -87,7 +100,7 @@ impl Table {
     /// The rows of these tokens, (rows, d).
     pub fn gather(&self, rows: &[usize]) -> Result<Tensor, EngineError> {
         match self {
-            Self::F32(table) => gather_rows(table, rows),
+            Self::F32(table) | Self::WithPanels(table, _) => gather_rows(table, rows),
             Self::Half(HalfTable { values, columns, .. }) => {
                 let mut gathered = vec![0f32; rows.len() * columns];
                 for (row, to) in rows.iter().zip(gathered.chunks_exact_mut(*columns)) {
@@ -100,6 +113,9 @@ impl Table {
 
     /// logits (R, V) = hidden (R, d) · tableᵀ
     pub fn logits(&self, hidden: &Tensor, logits: &Tensor) -> Result<(), EngineError> {
+        if let Self::WithPanels(table, panels) = self {
+            return panels.product(logits, hidden, &(0..table.dim(0)?), Accumulate::Replace);
+        }
         self.each_tile(|first, tile| {
             let part = logits.narrow(1, first, tile.dim(0)?)?;
             gemm(&part, hidden, &tile.t()?, 1.0, Accumulate::Replace)
@@ -118,7 +134,7 @@ impl Table {
     /// All of it as f32, row-major.
     pub fn to_f32(&self) -> Result<Vec<f32>, EngineError> {
         match self {
-            Self::F32(table) => {
+            Self::F32(table) | Self::WithPanels(table, _) => {
                 let matrix = Matrix::of(table)?;
                 Ok(matrix.values()[..matrix.rows * matrix.columns].to_vec())
             }
@@ -129,7 +145,7 @@ impl Table {
     /// In f32, some rows at a time, each piece with the number of its first row.
     fn each_tile(&self, mut visit: impl FnMut(usize, &Tensor) -> Result<(), EngineError>) -> Result<(), EngineError> {
         let HalfTable { values, rows, columns } = match self {
-            Self::F32(table) => return visit(0, table),
+            Self::F32(table) | Self::WithPanels(table, _) => return visit(0, table),
             Self::Half(table) => table,
         };
         let at_a_time = (TILE_VALUES / columns).max(1);

@@ -5,6 +5,7 @@ use crate::text::tokenizer::{Place, TextTokenizer};
 use crate::text::wrapping::Wrapping;
 use domain::model::{PreviewToken, PromptPreview, TokenRole};
 use domain::template::{PromptTemplate, RenderedTemplate};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Texts that begin and end differently from each other and from nearly every row: what the tokens of their prompts
@@ -117,6 +118,33 @@ impl PromptEncoder {
             best = self.prompt_tokens("");
         }
         EncodedPrompt { tokens: best, cut: true }
+    }
+
+    /// The prompt around a text, and which of its tokens belong to each piece of the text. The pieces are ranges of bytes
+    /// that follow each other; those behind the end of a text that was cut have no tokens.
+    ///
+    /// A piece ends where the prompt of the text up to there stops being a beginning of the whole prompt. A token that
+    /// two pieces share counts for the later one.
+    pub fn encode_pieces(&self, text: &str, pieces: &[Range<usize>]) -> (EncodedPrompt, Vec<Range<usize>>) {
+        let prompt = self.encode(text);
+        let empty = self.prompt_tokens("");
+        let first = common_prefix(&empty, &prompt.tokens);
+        let behind = empty.iter().rev().zip(prompt.tokens.iter().rev()).take_while(|(one, other)| one == other).count();
+        let end = prompt.tokens.len().saturating_sub(behind).max(first);
+        let mut from = first;
+        let ranges = pieces.iter().enumerate().map(|(index, piece)| {
+            let to = if index + 1 == pieces.len() || from == end {
+                end
+            } else {
+                let until = self.prompt_tokens(text[..piece.end].trim_end());
+                // Longer than the whole: the cut lies in this piece.
+                let has_cut = prompt.cut && until.len() > prompt.tokens.len();
+                if has_cut { end } else { common_prefix(&until, &prompt.tokens).clamp(from, end) }
+            };
+            std::mem::replace(&mut from, to)..to
+        });
+        let ranges = ranges.collect();
+        (prompt, ranges)
     }
 
     /// What follows the prompt for each label: the separator and the label, and the end-of-text token where

@@ -24,6 +24,9 @@ pub struct TrainerState {
     pub elapsed_seconds: f64,
     /// Best validation macro-F1 so far.
     pub best_macro_f1: Option<f64>,
+    /// Fitted on the validation answers of the best; none in checkpoints from before there was one.
+    #[serde(default)]
+    pub best_temperature: Option<f64>,
     /// Looks at the validation rows since the best.
     pub looks_since_best: u64,
     /// Early stopping has ended training.

@@ -20,9 +20,10 @@ use crate::train::optimizer::clip_coefficient;
 use crate::train::rate::Rate;
 use crate::train::rows::{check_labels, describe_balance, draws_of_epoch, label_weights, prompts, training_rows};
 use crate::train::schedule::learning_rate;
-use crate::train::start::{describe_start, fingerprint};
+use crate::train::start::{describe_start, describe_temperature, fingerprint};
 use crate::weights::safetensors::write_atomic;
 use domain::dataset::mix;
+use domain::metrics::calibration::fit_temperature;
 use domain::metrics::{ConfusionMatrix, Evaluation};
 use domain::prediction::Prediction;
 use domain::run::{LogLevel, Moment, Phase, RunEvent, StepPoint, ValidationPoint};
@@ -141,12 +142,18 @@ pub fn train(base: &Arc<BaseModel>, request: &TrainRequest, on_event: OnEvent) -
         return Ok(outcome);
     }
     let best = trainer.best_adapter()?;
+    let temperature = trainer.state.best_temperature;
+    if let Some(temperature) = temperature
+        && on_event(log(describe_temperature(temperature, request.validation.len()))).is_break()
+    {
+        return Ok(TrainOutcome::Stopped { step: trainer.state.step });
+    }
 
     let placed = base.network().place(&best)?;
     let Some(after) = evaluate(&run, Some(&placed), Moment::After, on_event)? else {
         return Ok(TrainOutcome::Stopped { step: trainer.state.step });
     };
-    write_adapter(base, request, &best)?;
+    write_adapter(base, request, &best, temperature)?;
 
     let (loss_sum, losses) = trainer.state.epoch_loss;
     let seen = trainer.rows_seen();
@@ -247,6 +254,7 @@ impl<'a> Trainer<'a> {
                 step: 0,
                 elapsed_seconds: 0.0,
                 best_macro_f1: None,
+                best_temperature: None,
                 looks_since_best: 0,
                 stopped_early: false,
                 epoch_loss: (0.0, 0),
@@ -315,8 +323,9 @@ impl<'a> Trainer<'a> {
             };
             let (look, mut save) = (due(spec.eval_steps), due(spec.save_steps));
             if look && !self.validation.is_empty() {
-                let point = self.validate()?;
+                let (point, confusion) = self.validate()?;
                 stop |= on_event(RunEvent::Validation(point)).is_break();
+                stop |= on_event(RunEvent::ValidationConfusion { step: point.step, confusion }).is_break();
                 if self.state.stopped_early {
                     let words = format!(
                         "Training stops early: macro-F1 on the validation rows has not risen for {} looks.",
@@ -411,8 +420,9 @@ impl<'a> Trainer<'a> {
         Ok(gradient)
     }
 
-    /// One look at the validation rows; keeps the adapter if it is the best so far.
-    fn validate(&mut self) -> Result<ValidationPoint, EngineError> {
+    /// One look at the validation rows; keeps the adapter if it is the best so far, with the temperature that makes its
+    /// answers there honest.
+    fn validate(&mut self) -> Result<(ValidationPoint, ConfusionMatrix), EngineError> {
         let Run { base, request, encoder, .. } = self.run;
         let spec = &request.spec;
         let adapter = self.learner.adapter()?;
@@ -434,6 +444,7 @@ impl<'a> Trainer<'a> {
         let best = self.state.best_macro_f1.is_none_or(|best| evaluation.macro_f1 > best);
         if best {
             self.state.best_macro_f1 = Some(evaluation.macro_f1);
+            self.state.best_temperature = fit_temperature(&truth, &predictions);
             self.state.looks_since_best = 0;
             let files = self.learner.lora()?.to_files(&base.info().name)?;
             peft::write(&best_directory(&request.directory), &files)?;
@@ -442,7 +453,7 @@ impl<'a> Trainer<'a> {
         }
         self.state.stopped_early =
             spec.early_stopping_patience > 0 && self.state.looks_since_best >= spec.early_stopping_patience;
-        Ok(ValidationPoint {
+        let point = ValidationPoint {
             step: self.state.step,
             epoch: self.rows_seen() as f64 / self.rows.len() as f64,
             elapsed_seconds: self.state.elapsed_seconds,
@@ -450,7 +461,8 @@ impl<'a> Trainer<'a> {
             accuracy: evaluation.accuracy,
             macro_f1: evaluation.macro_f1,
             best,
-        })
+        };
+        Ok((point, evaluation.confusion))
     }
 
     /// The adapter that was best on the validation rows, or the last one where there are none.
@@ -574,12 +586,17 @@ fn read_evaluated(path: &Path, fingerprint: u64) -> Option<Evaluated> {
 }
 
 /// The adapter with what is needed to use it: PEFT's two files, the tokenizer, labels and template.
-fn write_adapter(base: &BaseModel, request: &TrainRequest, lora: &Lora) -> Result<(), EngineError> {
+fn write_adapter(
+    base: &BaseModel,
+    request: &TrainRequest,
+    lora: &Lora,
+    temperature: Option<f64>,
+) -> Result<(), EngineError> {
     let place = adapter_directory(&request.directory);
     let partial = request.directory.join("adapter.partial");
     peft::write(&partial, &lora.to_files(&base.info().name)?)?;
     write_atomic(&partial.join("tokenizer.json"), base.tokenizer().to_json().as_bytes())?;
-    ClassifierFile::of(base, &request.spec, &request.labels).write(&partial)?;
+    ClassifierFile { temperature, ..ClassifierFile::of(base, &request.spec, &request.labels) }.write(&partial)?;
     if place.exists() {
         fs::remove_dir_all(&place).map_err(|source| EngineError::io(&place, source))?;
     }

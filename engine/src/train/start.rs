@@ -74,3 +74,15 @@ pub(super) fn fingerprint(base: &BaseModel, request: &TrainRequest, start: &Lora
     }
     Ok(hash)
 }
+
+/// Of a temperature that has been fitted on so many validation rows, for the log.
+pub(super) fn describe_temperature(temperature: f64, rows: usize) -> String {
+    let what = match temperature {
+        t if t > 1.05 => "surer than it was right",
+        t if t < 0.95 => "less sure than it was right",
+        _ => "as sure as it was right",
+    };
+    format!(
+        "On the {rows} validation rows the adapter was {what}: its answers are given at a temperature of {temperature:.2}."
+    )
+}
