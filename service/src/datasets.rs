@@ -2,7 +2,7 @@
 
 mod changes;
 mod conversion;
-mod csv_export;
+pub(crate) mod csv_export;
 pub(crate) mod dealing;
 mod edits;
 mod examinations;
@@ -155,7 +155,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
 }
 
 /// Carries work out on a task of its own: a browser that hangs up takes its request with it, but not a version half-way.
-async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+pub(crate) async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     tokio::spawn(work).await.unwrap_or_else(|error| Err(ServiceError::Panicked(error.to_string())))
 }
 

@@ -7,41 +7,56 @@ pub mod checkup;
 pub mod classifiers;
 pub mod datasets;
 mod db;
+pub mod deployments;
 pub mod doctor;
 pub mod error;
+pub mod evaluations;
+pub mod explanations;
 pub mod exports;
 pub mod feed;
 mod files;
+pub mod hashes;
 pub mod hub;
 mod hub_datasets;
 pub mod label_checks;
+pub mod manifests;
 pub mod models;
 pub mod runs;
+pub mod saved_file;
 pub mod source;
+mod sweeps;
 #[cfg(test)]
 mod test_support;
 mod token_counter;
+pub mod tracking;
 mod worker;
 
-pub use classifiers::Classifiers;
+pub use classifiers::{Classifiers, ServingLimits};
 pub use datasets::{Datasets, Upload, UploadAppend};
+pub use deployments::Deployments;
 pub use error::ServiceError;
+pub use evaluations::Evaluations;
+pub use explanations::Explanations;
 pub use exports::Exports;
 pub use feed::{Feed, Watch};
 pub use hub::Hub;
 pub use hub_datasets::HubDatasets;
 pub use label_checks::LabelChecks;
+pub use manifests::Manifests;
 pub use models::Models;
 pub use runs::Runs;
+pub use sweeps::Sweeps;
+pub use tracking::{Tracking, TrackingConfig};
 
 use crate::db::Database;
+use crate::deployments::DeploymentsParts;
 use crate::error::Result;
 use crate::exports::ExportsParts;
 use crate::files::Files;
 use crate::hub::HubSettings;
 use crate::models::ModelsParts;
 use crate::runs::RunsParts;
-use crate::worker::StopSignal;
+use crate::worker::{StopSignal, WorkerParts};
 use domain::error::UserError;
 use domain::reading::ImportRequest;
 use domain::version::NOBODY;
@@ -72,9 +87,12 @@ pub struct ServiceConfig {
     pub sample: Option<PathBuf>,
     /// What runs and classifiers compute on.
     pub device: Device,
+    pub serving: ServingLimits,
     /// False for a command that only works on data: what waits to be trained, downloaded or exported is left for the next
     /// server.
     pub takes_up_queues: bool,
+    /// Where runs are told of besides.
+    pub tracking: TrackingConfig,
 }
 
 /// All of it. Clones share everything; when the last one is dropped, the worker stops at its next event.
@@ -84,10 +102,16 @@ pub struct Service {
     pub runs: Runs,
     pub feed: Feed,
     pub classifiers: Classifiers,
+    pub deployments: Deployments,
     pub models: Models,
     pub exports: Exports,
+    pub evaluations: Evaluations,
+    pub explanations: Explanations,
     pub label_checks: LabelChecks,
     pub hub_datasets: HubDatasets,
+    pub manifests: Manifests,
+    pub sweeps: Sweeps,
+    pub tracking: Tracking,
     life: Arc<Life>,
 }
 
@@ -102,6 +126,11 @@ struct Life {
     exports: Exports,
     /// The worker, and those that download, export and examine.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Brings sweeps on.
+    coordinator: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    tracking: Tracking,
+    /// Speaks to MLflow; ends last, when the worker has said how its run ended.
+    teller: Mutex<Option<JoinHandle<()>>>,
     /// Keeps other processes out of the data folder.
     lock: Mutex<Option<File>>,
 }
@@ -147,6 +176,9 @@ impl Service {
             clock,
         };
         let runs = Runs::new(parts);
+        let manifests = Manifests::new(db.clone(), runs.clone(), datasets.clone(), models.clone(), clock);
+        let sweeps = Sweeps::new(db.clone(), runs.clone(), datasets.clone(), clock);
+        let (tracking, teller) = Tracking::start(config.tracking, db.clone(), runs.clone(), feed.clone())?;
         datasets.recover().await?;
         runs.recover().await?;
         models.recover().await?;
@@ -165,9 +197,19 @@ impl Service {
 
         let stop = StopSignal::default();
         let mut threads = vec![datasets.start_examiner(models.clone(), stop.clone())?];
+        let mut coordinator = None;
         if config.takes_up_queues {
+            coordinator = Some(sweeps.start_coordinator(stop.clone()));
+            let parts = WorkerParts {
+                runs: runs.clone(),
+                models: models.clone(),
+                manifests: manifests.clone(),
+                sweeps: sweeps.clone(),
+                tracking: tracking.clone(),
+                stop: stop.clone(),
+            };
             threads.extend([
-                worker::start(runs.clone(), models.clone(), stop.clone())?,
+                worker::start(parts)?,
                 models.start_downloads(stop.clone())?,
                 exports.start_writer(stop.clone())?,
             ]);
@@ -182,19 +224,38 @@ impl Service {
             models: models.clone(),
             exports: exports.clone(),
             threads: Mutex::new(threads),
+            coordinator: Mutex::new(coordinator),
+            tracking: tracking.clone(),
+            teller: Mutex::new(teller),
             lock: Mutex::new(Some(lock)),
         };
-        let classifiers = Classifiers::start(runs.clone(), models.clone())?;
+        let evaluations = Evaluations::new(runs.clone());
+        let explanations = Explanations::start(runs.clone(), models.clone())?;
+        let classifiers = Classifiers::start(runs.clone(), models.clone(), config.serving)?;
+        let parts = DeploymentsParts {
+            db: life.db.clone(),
+            runs: runs.clone(),
+            models: models.clone(),
+            classifiers: classifiers.clone(),
+            clock,
+        };
+        let deployments = Deployments::open(parts).await?;
         let label_checks = LabelChecks::new(life.db.clone(), datasets.clone(), runs.clone(), clock);
         Ok(Self {
             datasets,
             runs,
             feed,
             classifiers,
+            deployments,
             models,
             exports,
+            evaluations,
+            explanations,
             label_checks,
             hub_datasets,
+            manifests,
+            sweeps,
+            tracking,
             life: Arc::new(life),
         })
     }
@@ -205,11 +266,18 @@ impl Service {
         self.life.ask_threads_to_stop();
         let threads = std::mem::take(&mut *self.life.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
-            let name = thread.thread().name().unwrap_or_default().to_string();
-            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-            if !matches!(joined, Ok(Ok(()))) {
-                tracing::error!("the thread \"{name}\" ended in a panic");
-            }
+            join(thread).await;
+        }
+        self.tracking.close();
+        let teller = self.life.teller.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(teller) = teller {
+            join(teller).await;
+        }
+        let coordinator = self.life.coordinator.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(coordinator) = coordinator {
+            // What it was at can be done again at the next start.
+            coordinator.abort();
+            let _ = coordinator.await;
         }
         self.feed.close();
         self.life.db.pool.close().await;
@@ -221,6 +289,7 @@ impl Life {
     fn ask_threads_to_stop(&self) {
         self.stop.ask();
         self.runs.queued.notify_one();
+        self.runs.settled.notify_one();
         self.models.wake();
         self.exports.wake();
         self.datasets.wake();
@@ -230,7 +299,16 @@ impl Life {
 impl Drop for Life {
     fn drop(&mut self) {
         self.ask_threads_to_stop();
+        self.tracking.close();
         self.feed.close();
+    }
+}
+
+async fn join(thread: JoinHandle<()>) {
+    let name = thread.thread().name().unwrap_or_default().to_string();
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    if !matches!(joined, Ok(Ok(()))) {
+        tracing::error!("the thread \"{name}\" ended in a panic");
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod deal;
 mod estimate;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -14,13 +15,12 @@ use crate::feed::Feed;
 use crate::files::Files;
 use crate::models::Models;
 use domain::catalogue::{AdapterSource, ModelId};
-use domain::cleanliness::Cleanliness;
 use domain::error::UserError;
 use domain::run::{
-    LogLevel, Moment, NewRun, RunAction, RunDetail, RunEvent, RunId, RunPicture, RunStatus, RunSummary, StoredEvent,
-    TestRow,
+    LogLevel, NewRun, RunAction, RunDetail, RunEvent, RunId, RunPicture, RunStatus, RunSummary, StoredEvent, TestRow,
 };
 use domain::spec::TrainSpec;
+use domain::sweep::SweepId;
 use engine::classify::ClassifierFile;
 use engine::train::{TrainRequest, adapter_directory};
 use sqlx::any::AnyRow;
@@ -30,8 +30,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-pub(crate) use deal::TestNote;
-use deal::{Pins, deal};
+use deal::deal;
+pub(crate) use deal::{Dealt, Pins, TestNote};
 
 /// Longest name of a run, in characters.
 const MAX_NAME_CHARS: usize = 200;
@@ -47,6 +47,8 @@ pub struct Runs {
     pub(crate) clock: Clock,
     /// Wakes the worker when a run has been queued.
     pub(crate) queued: Arc<Notify>,
+    /// Wakes whoever waits for runs to come to their end.
+    pub(crate) settled: Arc<Notify>,
 }
 
 /// What [`Runs`] is made of.
@@ -73,6 +75,15 @@ pub(crate) struct Prepared {
     pub request: TrainRequest,
     /// One per test row.
     pub notes: Vec<TestNote>,
+    pub pins: Pins,
+}
+
+/// A run's place in a sweep, stored with it, so that the worker never sees the one without the other.
+pub(crate) struct NewTrial {
+    pub sweep: SweepId,
+    pub place: usize,
+    /// The rung, counted from 0, at which it pauses first.
+    pub pause_at: Option<i64>,
 }
 
 /// A finished run, as far as a classifier needs it.
@@ -91,7 +102,7 @@ const SUMMARY: &str = "SELECT r.*, d.name AS dataset_name, (SELECT COUNT(*) FROM
 impl Runs {
     pub(crate) fn new(parts: RunsParts) -> Self {
         let RunsParts { db, files, feed, datasets, models, clock } = parts;
-        Self { db, files, feed, datasets, models, clock, queued: Arc::new(Notify::new()) }
+        Self { db, files, feed, datasets, models, clock, queued: Arc::default(), settled: Arc::default() }
     }
 
     /// Checks what is asked for and puts it at the end of the queue.
@@ -99,12 +110,38 @@ impl Runs {
     /// # Errors
     /// A setting out of range, no such dataset, or a split that does not fit its rows.
     pub async fn start(&self, new: NewRun) -> Result<RunId> {
+        self.check(&new).await?;
+        let pins = Pins::now(&self.datasets, &new).await?;
+        let dealt = self.deal(&new, &pins).await?;
+        self.start_dealt(new, pins, &dealt, None).await
+    }
+
+    /// Whether its recipe, its base and the adapter that it goes on from can be trained with; its rows apart.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) async fn check(&self, new: &NewRun) -> Result<()> {
         new.spec.check()?;
         self.models.base(new.base_model).await?;
+        self.start_from(new).await?;
+        Ok(())
+    }
+
+    /// The rows of a run, as these pins deal them.
+    pub(crate) async fn deal(&self, new: &NewRun, pins: &Pins) -> Result<Dealt> {
+        deal(&self.datasets, new, pins).await
+    }
+
+    /// As [`Runs::start`], on what has been pinned and dealt before, and as a trial of a sweep where it is one.
+    pub(crate) async fn start_dealt(
+        &self,
+        new: NewRun,
+        pins: Pins,
+        dealt: &Dealt,
+        trial: Option<NewTrial>,
+    ) -> Result<RunId> {
+        self.check(&new).await?;
         let base = self.models.info(new.base_model).await?;
-        self.start_from(&new).await?;
-        let pins = Pins::now(&self.datasets, &new).await?;
-        let dealt = deal(&self.datasets, &new, &pins).await?;
         let cleanliness = dealt.cleanliness();
         let id = self.db.next_number("run").await?;
         let queue_order = self.db.next_number("queue").await?;
@@ -135,6 +172,17 @@ impl Runs {
         .bind(to_json(&cleanliness)?)
         .execute(&mut *transaction)
         .await?;
+        if let Some(NewTrial { sweep, place, pause_at }) = trial {
+            sqlx::query(
+                "INSERT INTO sweep_trials (sweep_id, place, run_id, pause_at, goes_on) VALUES ($1, $2, $3, $4, 0)",
+            )
+            .bind(sweep)
+            .bind(place as i64)
+            .bind(id)
+            .bind(pause_at)
+            .execute(&mut *transaction)
+            .await?;
+        }
         let mut events = vec![RunEvent::Status { status: RunStatus::Queued, message: None }];
         if !cleanliness.is_clean() {
             events.push(log(
@@ -330,47 +378,10 @@ impl Runs {
         let stored = self.insert_all(&mut transaction, id, now, events).await?;
         transaction.commit().await?;
         self.feed.announce(id, &stored);
+        if next.is_settled() {
+            self.settled.notify_one();
+        }
         Ok(next)
-    }
-
-    /// Stores what the engine emitted and brings the columns that lists show up to date, all at once. Returns the
-    /// run's status, so that the worker learns of a wish to stop.
-    pub(crate) async fn record_work(&self, id: RunId, events: Vec<(i64, RunEvent)>) -> Result<RunStatus> {
-        let mut transaction = self.db.begin_write().await?;
-        let mut stored: Vec<StoredEvent> = Vec::with_capacity(events.len());
-        let mut progress = None;
-        for (at_ms, event) in events {
-            match &event {
-                RunEvent::Step(point) => progress = Some(point.step as f64 / point.total_steps.max(1) as f64),
-                RunEvent::Evaluation { moment, evaluation } => {
-                    let statement = match moment {
-                        Moment::Before => sqlx::query("UPDATE runs SET accuracy_before = $2 WHERE id = $1"),
-                        Moment::After => {
-                            sqlx::query("UPDATE runs SET accuracy_after = $2, macro_f1_after = $3 WHERE id = $1")
-                        }
-                    };
-                    let mut statement = statement.bind(id).bind(evaluation.accuracy);
-                    if *moment == Moment::After {
-                        statement = statement.bind(evaluation.macro_f1);
-                    }
-                    statement.execute(&mut *transaction).await?;
-                }
-                _ => {}
-            }
-            stored.push(self.feed.insert(&mut transaction, id, at_ms, event).await?);
-        }
-        if let Some(progress) = progress {
-            sqlx::query("UPDATE runs SET progress = $2 WHERE id = $1")
-                .bind(id)
-                .bind(progress)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        let row = sqlx::query("SELECT status FROM runs WHERE id = $1").bind(id).fetch_one(&mut *transaction).await?;
-        let status = status_from(&row)?;
-        transaction.commit().await?;
-        self.feed.announce(id, &stored);
-        Ok(status)
     }
 
     /// At the start of the process: runs that were on the device when the last one ended.
@@ -400,17 +411,7 @@ impl Runs {
         let pins = optional_json(&row, "pins")?.unwrap_or_else(Pins::of_old_run);
         let mut dealt = deal(&self.datasets, new, &pins).await?;
         let notes = std::mem::take(&mut dealt.notes);
-        Ok(Prepared { request: dealt.into_request(new, start_from, self.files.run(id)), notes })
-    }
-
-    /// Stores what a run's test rows are worth, with the scores on the clean ones.
-    pub(crate) async fn record_cleanliness(&self, id: RunId, cleanliness: &Cleanliness) -> Result<()> {
-        sqlx::query("UPDATE runs SET cleanliness = $2 WHERE id = $1")
-            .bind(id)
-            .bind(to_json(cleanliness)?)
-            .execute(&self.db.pool)
-            .await?;
-        Ok(())
+        Ok(Prepared { request: dealt.into_request(new, start_from, self.files.run(id)), notes, pins })
     }
 
     /// The folder of the adapter that a run goes on from.
@@ -418,17 +419,8 @@ impl Runs {
     /// # Errors
     /// It is not there, or belongs on another base.
     async fn start_from(&self, new: &NewRun) -> Result<Option<PathBuf>> {
-        let (base, directory) = match new.start_from {
-            None => return Ok(None),
-            Some(AdapterSource::Run(run)) => {
-                let finished = self.finished(run).await?;
-                (finished.base, adapter_directory(&finished.directory))
-            }
-            Some(AdapterSource::Model(model)) => {
-                let adapter = self.models.adapter(model).await?;
-                (adapter.base, adapter.directory)
-            }
-        };
+        let Some(source) = new.start_from else { return Ok(None) };
+        let (base, directory) = self.adapter_folder(source).await?;
         if base != new.base_model {
             return Err(UserError::invalid(
                 "The adapter to start from belongs on another base model. Choose that base, or another adapter.",
@@ -436,6 +428,25 @@ impl Runs {
             .into());
         }
         Ok(Some(directory))
+    }
+
+    /// Where an adapter lies, and the base that it belongs on.
+    pub(crate) async fn adapter_folder(&self, source: AdapterSource) -> Result<(ModelId, PathBuf)> {
+        match source {
+            AdapterSource::Run(run) => {
+                let finished = self.finished(run).await?;
+                Ok((finished.base, adapter_directory(&finished.directory)))
+            }
+            AdapterSource::Model(model) => {
+                let adapter = self.models.adapter(model).await?;
+                Ok((adapter.base, adapter.directory))
+            }
+        }
+    }
+
+    /// A line in a run's history that others write.
+    pub(crate) async fn tell(&self, id: RunId, event: RunEvent) -> Result<()> {
+        self.feed.record(id, event).await.map(|_| ())
     }
 
     pub(crate) fn predictions_file(&self, id: RunId) -> PathBuf {

@@ -5,8 +5,11 @@
 
 use crate::error::{Result, ServiceError};
 use crate::files;
+use crate::manifests::{Manifests, not_written};
 use crate::models::Models;
 use crate::runs::{Claimed, Prepared, Runs, TestNote, log};
+use crate::sweeps::{Pause, Sweeps};
+use crate::tracking::{TrackedRun, Tracking};
 use domain::cleanliness::{Cleanliness, TestRowFlags};
 use domain::run::{LogLevel, Phase, RunAction, RunEvent, RunId, RunStatus, TestRow};
 use engine::train::{Example, TrainOutcome, TrainReport, TrainRequest};
@@ -48,8 +51,21 @@ impl StopSignal {
 struct Worker {
     runs: Runs,
     models: Models,
+    manifests: Manifests,
+    sweeps: Sweeps,
+    tracking: Tracking,
     stop: StopSignal,
     handle: Handle,
+}
+
+/// What the worker works with.
+pub(crate) struct WorkerParts {
+    pub runs: Runs,
+    pub models: Models,
+    pub manifests: Manifests,
+    pub sweeps: Sweeps,
+    pub tracking: Tracking,
+    pub stop: StopSignal,
 }
 
 /// How an attempt at a run ended, short of an error.
@@ -62,8 +78,9 @@ enum Ended {
 
 /// Starts the thread of the one device. It ends when the signal is asked and `runs.queued` is notified; join it to be
 /// sure that the run it was at has its checkpoint.
-pub(crate) fn start(runs: Runs, models: Models, stop: StopSignal) -> Result<JoinHandle<()>> {
-    let worker = Worker { runs, models, stop, handle: Handle::current() };
+pub(crate) fn start(parts: WorkerParts) -> Result<JoinHandle<()>> {
+    let WorkerParts { runs, models, manifests, sweeps, tracking, stop } = parts;
+    let worker = Worker { runs, models, manifests, sweeps, tracking, stop, handle: Handle::current() };
     std::thread::Builder::new()
         .name("worker".to_string())
         .spawn(move || worker.work())
@@ -89,7 +106,8 @@ impl Worker {
         let id = claimed.id;
         tracing::info!(run = id, "run begins");
         // A panic in the engine must cost this run only. What it leaves behind is dropped, not used again.
-        let ended = catch_unwind(AssertUnwindSafe(|| self.train(claimed)))
+        let mut tracked = None;
+        let ended = catch_unwind(AssertUnwindSafe(|| self.train(claimed, &mut tracked)))
             .unwrap_or_else(|panic| Err(ServiceError::Panicked(words_of(panic.as_ref()))));
         let (action, before, message) = match ended {
             Ok(Ended::Finished(told)) => (RunAction::Finish, told, None),
@@ -104,26 +122,35 @@ impl Worker {
                 (RunAction::Fail, Some(log(LogLevel::Error, reason.clone())), Some(reason))
             }
         };
-        self.settle(id, action, before, message);
+        let status = self.settle(id, action, before, message);
+        if let (Some(tracked), Some(status)) = (tracked, status) {
+            tracked.end(status, (self.runs.clock)());
+        }
     }
 
     /// Until the database takes it: a full disk may have room again. If the process ends first, the next one finds the
     /// run as it is and puts it back into the queue.
-    fn settle(&self, id: RunId, action: RunAction, before: Option<RunEvent>, message: Option<String>) {
+    fn settle(
+        &self,
+        id: RunId,
+        action: RunAction,
+        before: Option<RunEvent>,
+        message: Option<String>,
+    ) -> Option<RunStatus> {
         loop {
             match self.handle.block_on(self.runs.transition(id, action, before.clone(), message.clone())) {
                 Ok(status) => {
                     tracing::info!(run = id, status = status.as_str(), "run ends");
-                    return;
+                    return Some(status);
                 }
                 Err(ServiceError::User(error)) => {
                     tracing::error!(run = id, %error, ?action, "a run that ended was not at work");
-                    return;
+                    return None;
                 }
                 Err(error) => {
                     tracing::error!(run = id, %error, "the end of a run could not be stored; trying again");
                     if self.stop.is_asked() {
-                        return;
+                        return None;
                     }
                     self.stop.rest(AFTER_TROUBLE);
                 }
@@ -131,15 +158,23 @@ impl Worker {
         }
     }
 
-    fn train(&self, claimed: Claimed) -> Result<Ended> {
+    fn train(&self, claimed: Claimed, tracked: &mut Option<TrackedRun>) -> Result<Ended> {
         let Claimed { id, request, progress } = claimed;
-        let mut recorder = Recorder::new(self, id);
+        let mut recorder = Recorder::new(self, id, tracked);
         if recorder.take(RunEvent::Phase { phase: Phase::Loading }).is_break() {
             recorder.finish()?;
             return Ok(Ended::Stopped);
         }
         let new = request?;
-        let Prepared { request, notes } = self.handle.block_on(self.runs.prepare(id, &new))?;
+        recorder.pause = self.handle.block_on(self.sweeps.pause_of(id))?;
+        let Prepared { request, notes, pins } = self.handle.block_on(self.runs.prepare(id, &new))?;
+        if let Err(error) = self.handle.block_on(self.manifests.write(id, &new, &pins, &request)) {
+            // A wish to stop that comes with this comes with the engine's first event, too.
+            let _ = recorder.take(not_written(&error));
+        }
+        // Without a manifest it is told of all the same.
+        let manifest = self.handle.block_on(self.manifests.get(id)).unwrap_or_default();
+        *recorder.tracked = Some(self.tracking.follow(id, &new.name, manifest.as_ref(), (self.runs.clock)()));
         let base = self.handle.block_on(self.models.base(new.base_model))?;
         let base = self.models.load(&base, request.spec.quantization)?;
         let directory = &request.directory;
@@ -184,29 +219,60 @@ impl Worker {
 struct Recorder<'a> {
     worker: &'a Worker,
     run: RunId,
+    /// Who is told besides; `None` until it is known what the run is made of.
+    tracked: &'a mut Option<TrackedRun>,
     waiting: Vec<(i64, RunEvent)>,
     stored_at: Option<Instant>,
+    /// Where the run waits for the others of its sweep.
+    pause: Option<Pause>,
     /// Why events could not be stored. Training on would lose them, so the run ends with this.
     failure: Option<ServiceError>,
 }
 
 impl<'a> Recorder<'a> {
-    fn new(worker: &'a Worker, run: RunId) -> Self {
-        Self { worker, run, waiting: Vec::new(), stored_at: None, failure: None }
+    fn new(worker: &'a Worker, run: RunId, tracked: &'a mut Option<TrackedRun>) -> Self {
+        Self { worker, run, tracked, waiting: Vec::new(), stored_at: None, pause: None, failure: None }
     }
 
     fn take(&mut self, event: RunEvent) -> ControlFlow<()> {
-        let may_wait =
-            matches!(event, RunEvent::Step(_) | RunEvent::Progress { .. } | RunEvent::PartialConfusion { .. });
-        self.waiting.push(((self.worker.runs.clock)(), event));
+        let pauses = self.pause.as_ref().and_then(|pause| pause_at(pause, &event));
+        let may_wait = matches!(
+            event,
+            RunEvent::Step(_)
+                | RunEvent::Progress { .. }
+                | RunEvent::PartialConfusion { .. }
+                | RunEvent::ValidationConfusion { .. }
+        );
+        let at_ms = (self.worker.runs.clock)();
+        if let Some(tracked) = self.tracked {
+            tracked.event(&event, at_ms);
+        }
+        self.waiting.push((at_ms, event));
         if self.worker.stop.is_asked() {
             // Stored in `finish`: nothing is lost, and the engine hears it now.
             return ControlFlow::Break(());
+        }
+        if let Some(words) = pauses {
+            self.pause = None;
+            return self.stop_at_rung(words);
         }
         if may_wait && self.stored_at.is_some_and(|at| at.elapsed() < STORE_EVERY) {
             return ControlFlow::Continue(());
         }
         self.store()
+    }
+
+    /// The way of any stop: the engine looks at the validation rows, if it is time to, writes a checkpoint and ends.
+    fn stop_at_rung(&mut self, words: String) -> ControlFlow<()> {
+        self.store()?;
+        let told = Some(log(LogLevel::Info, words));
+        let asked = self.worker.runs.transition(self.run, RunAction::RequestCancel, told, None);
+        match self.worker.handle.block_on(asked) {
+            // A person was quicker: it stops all the same.
+            Ok(_) | Err(ServiceError::User(_)) => {}
+            Err(error) => self.failure = Some(error),
+        }
+        ControlFlow::Break(())
     }
 
     fn store(&mut self) -> ControlFlow<()> {
@@ -234,6 +300,15 @@ impl<'a> Recorder<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// What to say where a run pauses at this event.
+fn pause_at(pause: &Pause, event: &RunEvent) -> Option<String> {
+    let RunEvent::Step(point) = event else { return None };
+    let Pause { halving, rung, sweep } = pause;
+    halving
+        .is_reached(*rung, point.step, point.epoch)
+        .then(|| format!("Paused at rung {} of sweep {sweep}, until its other runs have come as far.", rung + 1))
 }
 
 fn test_rows(test: &[Example], notes: &[TestNote], report: TrainReport) -> Vec<TestRow> {

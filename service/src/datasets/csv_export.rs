@@ -67,7 +67,7 @@ fn part_word(part: Part) -> &'static str {
     }
 }
 
-fn write_cell(to: &mut Vec<u8>, words: &str) {
+pub(crate) fn write_cell(to: &mut Vec<u8>, words: &str) {
     let is_formula = words.starts_with(LETTERS_OF_FORMULAS);
     let is_quoted = words.contains(['"', ',', '\n', '\r']) || words.starts_with(' ') || words.ends_with(' ');
     if is_quoted {
@@ -88,7 +88,7 @@ fn write_cell(to: &mut Vec<u8>, words: &str) {
 }
 
 /// Letters, digits and a few marks that mean nothing in any file system or header.
-fn plain_name(name: &str) -> String {
+pub(crate) fn plain_name(name: &str) -> String {
     let plain: String = name
         .chars()
         .map(|letter| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' })

@@ -4,14 +4,19 @@
 mod bad_files;
 mod conversion;
 mod datasets;
+mod evaluations;
 mod examinations;
 #[path = "../hub/server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the Hub's client use more of it")]
 mod hub;
 mod label_checks;
+mod manifests;
 mod models;
 mod runs;
 mod scores;
+mod serving;
 mod support;
+mod sweeps;
+mod tracking;
 mod uploads;
 mod versions;

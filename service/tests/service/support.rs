@@ -10,7 +10,7 @@ use domain::spec::TrainSpec;
 use domain::split::Split;
 use domain::version::VersionNumber;
 use service::hub::HubSettings;
-use service::{Service, ServiceConfig, ServiceError};
+use service::{Service, ServiceConfig, ServiceError, TrackingConfig};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -41,7 +41,9 @@ impl Place {
             },
             sample: None,
             device: device(),
+            serving: Default::default(),
             takes_up_queues: true,
+            tracking: TrackingConfig::default(),
         }
     }
 
