@@ -254,6 +254,10 @@ impl KnobArguments {
         Self { given: knobs.filter_map(|knob| Some((knob.name, words(knob)?))).collect() }
     }
 
+    pub fn are_given(&self) -> bool {
+        !self.given.is_empty()
+    }
+
     /// `spec` with the given knobs set.
     pub fn apply(&self, mut spec: TrainSpec) -> Result<TrainSpec, Usage> {
         for (name, words) in &self.given {

@@ -2,8 +2,10 @@
 
 use crate::arguments::{DEFAULT_BASE_MODEL, DeviceArgument};
 use clap::Args;
+use service::ServingLimits;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Args, Clone, Debug)]
 pub struct ServeConfig {
@@ -30,4 +32,37 @@ pub struct ServeConfig {
     /// Folder of the built site, as `cargo site --release` leaves it
     #[arg(long, env = "AYAR_SITE_ROOT", default_value = "target/site")]
     pub site_root: PathBuf,
+    #[command(flatten)]
+    pub serving: ServingArguments,
+    /// Folder in which every run gets TensorBoard's event files while it trains
+    #[arg(long, env = "AYAR_TENSORBOARD", value_name = "DIR")]
+    pub tensorboard: Option<PathBuf>,
+}
+
+/// How classification shares the device; see [`ServingLimits`].
+#[derive(Args, Clone, Debug)]
+pub struct ServingArguments {
+    /// Megabytes of adapters that are kept in memory beside the base; the longest unused leave first
+    #[arg(long, env = "AYAR_ADAPTER_MEMORY_MB", value_name = "MB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    adapter_memory_mb: u64,
+    /// Milliseconds that a pass is cut down to: requests are joined as far as they fit into it
+    #[arg(long, env = "AYAR_PASS_BUDGET_MS", value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pass_budget_ms: u64,
+    /// Requests that may wait; those beyond are told to come again
+    #[arg(long, env = "AYAR_WAITING_REQUESTS", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    waiting_requests: u64,
+    /// Texts that may wait in all of them together
+    #[arg(long, env = "AYAR_WAITING_TEXTS", value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    waiting_texts: u64,
+}
+
+impl ServingArguments {
+    pub fn limits(&self) -> ServingLimits {
+        ServingLimits {
+            adapter_bytes: (self.adapter_memory_mb as usize) << 20,
+            pass_budget: Duration::from_millis(self.pass_budget_ms),
+            waiting_requests: self.waiting_requests as usize,
+            waiting_texts: self.waiting_texts as usize,
+        }
+    }
 }

@@ -1,9 +1,15 @@
 //! What the router's pages are made of besides Leptos.
 
+pub mod api;
 pub mod datasets;
+pub mod demo;
+pub mod docs;
 pub mod errors;
+pub mod evaluations;
 pub mod events;
 pub mod exports;
 pub mod guard;
 pub mod health;
+pub mod runs;
+pub mod saved_file;
 pub mod uploads;

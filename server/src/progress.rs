@@ -138,7 +138,10 @@ impl Progress {
                 LogLevel::Warning => self.say(&format!("warning: {message}")),
                 LogLevel::Error => self.say(&format!("error: {message}")),
             },
-            RunEvent::Status { .. } | RunEvent::PartialConfusion { .. } | RunEvent::Checkpoint { .. } => {}
+            RunEvent::Status { .. }
+            | RunEvent::PartialConfusion { .. }
+            | RunEvent::ValidationConfusion { .. }
+            | RunEvent::Checkpoint { .. } => {}
         }
     }
 

@@ -464,3 +464,43 @@ fn kernels_are_held_against_their_limit() {
     assert!(product["microseconds"].as_f64() > Some(0.0), "{measured}");
     assert_eq!(product["share_of_limit"], 1.0);
 }
+
+#[test]
+fn a_run_is_made_again_from_its_manifest_and_refused_where_something_changed() {
+    let folder = folder_with_rows(24, 12);
+    let events = path(&folder, "events");
+    let more = ["--num_train_epochs", "1", "--r", "4", "--device", "cpu", "--json", "--tensorboard", &events];
+    let first = run(&as_strs(&train_arguments(&folder, &more)));
+    assert!(first.status.success(), "{}", stderr(&first));
+    let manifest = path(&folder, "out/manifest.json");
+    assert_eq!(fs::read_dir(&events).unwrap().count(), 1);
+
+    let again = path(&folder, "again");
+    let arguments = ["train", "--manifest", &manifest, "--out", &again, "--device", "cpu", "--json"];
+    let second = run(&arguments);
+    assert!(second.status.success(), "{}", stderr(&second));
+    let figures = |output: &Output| -> Value { serde_json::from_str(&stdout(output)).unwrap() };
+    let (first, second) = (figures(&first), figures(&second));
+    for same in ["final_loss", "steps", "labels", "spec"] {
+        assert_eq!(first[same], second[same], "{same}");
+    }
+    let adapter = |out: &str| fs::read(path(&folder, out).to_string() + "/adapter/adapter_model.safetensors").unwrap();
+    assert_eq!(adapter("out"), adapter("again"));
+
+    let third = path(&folder, "third");
+    let refused = |more: &[&str]| {
+        let arguments = [&["train", "--manifest", &manifest, "--out", &third, "--device", "cpu"], more].concat();
+        let (code, words) = outcome(&arguments);
+        assert_ne!(code, 0);
+        words
+    };
+    assert!(refused(&["--r", "8"]).contains("whole recipe"));
+    assert!(refused(&["--train", "x.csv"]).contains("cannot be used with"));
+    write_rows(&path(&folder, "test.csv"), 14);
+    assert!(refused(&[]).contains("The test part has 14 rows, where the manifest has 12"));
+    let other = fs::read_to_string(&manifest).unwrap().replace("\"hash\": \"", "\"hash\": \"0");
+    fs::write(&manifest, other).unwrap();
+    assert!(refused(&[]).contains("--model:"));
+    fs::write(&manifest, "{}").unwrap();
+    assert!(refused(&[]).contains("is no manifest"));
+}

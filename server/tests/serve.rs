@@ -223,3 +223,28 @@ fn what_keeps_it_from_starting_is_said() {
     let said = fails(&mut serve(&folder, "127.0.0.1:0"));
     assert!(said.contains("pkg/app.wasm") && said.contains("make site"), "{said}");
 }
+
+#[test]
+fn what_is_no_evaluation_is_refused_in_words() {
+    let server = Server::start();
+    for (path, status, words) in [
+        ("/runs/7/report", 404, "no run number 7"),
+        ("/runs/7/rows.csv?rows=wrong&order=confidence", 404, "no run number 7"),
+        ("/runs/-1/scores.json", 404, "no run number -1"),
+        ("/runs/x/confusion.csv", 400, ""),
+        ("/compare.csv?runs=1", 400, "Choose 2 to 8 runs"),
+        ("/compare.json?runs=1,2,3,4,5,6,7,8,9", 400, "Choose 2 to 8 runs"),
+        ("/compare.json?runs=1,2", 404, "no run number 1"),
+        ("/compare.json", 400, "Choose 2 to 8 runs"),
+    ] {
+        let (found, _, body) = server.get(path);
+        assert_eq!(found, status, "{path}: {body}");
+        assert!(body.contains(words), "{path}: {body}");
+    }
+    // Pages that choose nothing to compare say how to choose.
+    for path in ["/compare", "/compare?runs=1", "/compare?runs=a&runs=b&against=c"] {
+        let (status, _, body) = server.get(path);
+        assert_eq!(status, 200, "{path}");
+        assert!(body.contains("Choose two to eight runs"), "{path}");
+    }
+}

@@ -7,11 +7,12 @@ mod evaluation;
 mod experiment;
 mod kernels;
 mod loading;
+mod serve;
 mod subject;
 mod training;
 
 use crate::arguments::{BaseArguments, Usage};
-use crate::commands::train::{Parts, Run, run};
+use crate::commands::train::{Parts, Run};
 use crate::figures::{TrainFigures, megabytes};
 use crate::scratch::Scratch;
 use crate::table::{self, LabelledTable};
@@ -67,6 +68,8 @@ enum Measurement {
     Loading(loading::LoadingArguments),
     /// Time the way of a million rows from a file to an examined dataset, beside pandas and polars reading it
     Data(data::DataArguments),
+    /// Time the server's answers over HTTP, and watch its memory
+    Serve(serve::ServeArguments),
     /// Time each kernel and hold it against what limits it
     Kernels(kernels::KernelsArguments),
 }
@@ -77,6 +80,7 @@ pub fn bench(arguments: BenchArguments) -> anyhow::Result<()> {
         Some(Measurement::Training(arguments)) => training::training(arguments),
         Some(Measurement::Evaluation(arguments)) => evaluation::evaluation(arguments),
         Some(Measurement::Experiment(arguments)) => experiment::experiment(arguments),
+        Some(Measurement::Serve(arguments)) => serve::serve(arguments),
         Some(Measurement::Loading(arguments)) => loading::loading(arguments),
         Some(Measurement::Data(arguments)) => data::data(arguments),
         Some(Measurement::Kernels(arguments)) => kernels::kernels(arguments),
@@ -87,7 +91,7 @@ fn bench_recipe(arguments: &BenchArguments) -> anyhow::Result<()> {
     let base = arguments.base.choose()?;
     let parts = read_parts(arguments)?;
     let directory = Scratch::make()?;
-    let figures = run(&base, Run { spec: recipe(), parts: &parts, start_from: None, directory: directory.path() })?;
+    let figures = Run::new(recipe(), &parts, None, directory.path()).carry_out(&base)?;
     let gflops = engine::device::matmul_gflops();
     if arguments.json {
         let object = json!({ "matmul_gflops": gflops, "figures": figures });

@@ -8,7 +8,8 @@ use anyhow::{Context, bail};
 use engine::Device;
 use leptos::config::{Env, LeptosOptions};
 use service::hub::HubSettings;
-use service::{Service, ServiceConfig};
+use service::tracking::MlflowSettings;
+use service::{Service, ServiceConfig, TrackingConfig};
 use std::future::Future;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 pub fn serve(config: ServeConfig) -> anyhow::Result<()> {
     require_site(&config.site_root)?;
     require_base_model(&config.base_model)?;
+    allow_many_connections();
     let chosen = config.device.choose()?;
     if let Some(note) = &chosen.note {
         tracing::info!("{note}");
@@ -41,6 +43,7 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
     let listener = listen(config.addr).await?;
     let address = listener.local_addr().context("The address that was given cannot be told")?;
     let stop_signal = stop_signal()?;
+    let mlflow = MlflowSettings::from_environment()?;
     let service = Service::open(ServiceConfig {
         data_dir: config.data_dir.clone(),
         database_url: config.database_url,
@@ -49,7 +52,9 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
         hub: HubSettings::from_environment(),
         sample: config.sample.is_file().then_some(config.sample),
         device,
+        serving: config.serving.limits(),
         takes_up_queues: true,
+        tracking: TrackingConfig { tensorboard: config.tensorboard, mlflow },
     })
     .await
     .with_context(|| format!("The data in {} cannot be opened", config.data_dir.display()))?;
@@ -64,7 +69,7 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
     let (stop, stopped) = oneshot::channel::<()>();
     let router = router(AppState { leptos, service: service.clone() });
     let mut server = tokio::spawn(
-        axum::serve(listener, router)
+        axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(async {
                 let _ = stopped.await;
             })
@@ -86,6 +91,18 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
         Ok(ended) => ended?.context("The server stopped"),
         // Somebody holds a connection open. There is nothing to lose.
         Err(_) => Ok(()),
+    }
+}
+
+/// Connections are files to the system, which often allows a thousand and lets a process ask for more.
+pub fn allow_many_connections() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // Some systems name a number that they do not mean; a hundred thousand is enough.
+    let wanted = maximum.unwrap_or(100_000).min(100_000);
+    if current.is_some_and(|current| current < wanted) {
+        // As it was is good enough to start.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
     }
 }
 

@@ -1,5 +1,7 @@
 //! `ayar train`: from CSV files to an adapter, with an honest before and after.
 
+mod manifest;
+
 use crate::arguments::{Base, BaseArguments, KnobArguments, Usage, adapter_folder};
 use crate::figures::{PhaseSeconds, RowCounts, RowsPerSecond, TrainFigures, peak_resident_bytes};
 use crate::interrupt;
@@ -9,9 +11,11 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use domain::cleanliness::{Cleanliness, flag_test_rows};
 use domain::dataset::{check_labels, count_labels};
+use domain::manifest::ManifestData;
 use domain::spec::TrainSpec;
 use engine::adapter::peft;
 use engine::train::{TrainOutcome, TrainRequest, adapter_directory};
+use manifest::Told;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -23,20 +27,29 @@ pub const FIGURES_FILE: &str = "figures.json";
 #[derive(Args)]
 pub struct TrainArguments {
     /// CSV file with the rows to learn from
-    #[arg(long, value_name = "FILE")]
-    train: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "manifest")]
+    train: Option<PathBuf>,
     /// CSV file with the rows that are scored before and after
-    #[arg(long, value_name = "FILE")]
-    test: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "manifest")]
+    test: Option<PathBuf>,
     /// CSV file with the rows that choose the best adapter along the way
     #[arg(long, value_name = "FILE")]
     validation: Option<PathBuf>,
     /// Name of the column that holds the texts
-    #[arg(long, value_name = "COLUMN")]
-    text_column: String,
+    #[arg(long, value_name = "COLUMN", required_unless_present = "manifest")]
+    text_column: Option<String>,
     /// Name of the column that holds the labels
-    #[arg(long, value_name = "COLUMN")]
-    label_column: String,
+    #[arg(long, value_name = "COLUMN", required_unless_present = "manifest")]
+    label_column: Option<String>,
+    /// Manifest of a run that is made again: its rows and its recipe, which is refused where something is not as it was
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["train", "test", "validation", "text_column", "label_column"])]
+    manifest: Option<PathBuf>,
+    /// Data folder with the datasets that a server's manifest names; no server may be at work there
+    #[arg(long, value_name = "DIR", env = "AYAR_DATA_DIR", default_value = "data/local")]
+    data_dir: PathBuf,
+    /// Folder for TensorBoard's event files, written while it trains
+    #[arg(long, value_name = "DIR")]
+    tensorboard: Option<PathBuf>,
     #[command(flatten)]
     base: BaseArguments,
     /// Adapter in PEFT's format to go on from; its rank, alpha and target modules take the place of the knobs'
@@ -81,7 +94,6 @@ pub struct Parts {
 }
 
 pub fn train(arguments: TrainArguments) -> anyhow::Result<()> {
-    let spec = arguments.knobs.apply(arguments.recipe.spec())?;
     let base = arguments.base.choose()?;
     let start_from = arguments.adapter.as_deref().map(adapter_folder).transpose()?;
     let file = arguments.out.join(FIGURES_FILE);
@@ -92,21 +104,12 @@ pub fn train(arguments: TrainArguments) -> anyhow::Result<()> {
         ))
         .into());
     }
-    let read =
-        |argument, path: &Path| table::read_labelled(argument, path, &arguments.text_column, &arguments.label_column);
-    let parts = Parts {
-        train: read("--train", &arguments.train)?,
-        validation: arguments
-            .validation
-            .as_deref()
-            .map(|path| read("--validation", path))
-            .transpose()?
-            .unwrap_or_default(),
-        test: read("--test", &arguments.test)?,
-    };
+    let Asked { spec, parts, labels, told } = asked(&arguments, &base, start_from.as_deref())?;
     std::fs::create_dir_all(&arguments.out)
         .with_context(|| format!("The folder {} cannot be made", arguments.out.display()))?;
-    let figures = run(&base, Run { spec, parts: &parts, start_from, directory: &arguments.out })?;
+    let tensorboard = arguments.tensorboard.clone();
+    let run = Run { labels, told: Some(told), tensorboard, ..Run::new(spec, &parts, start_from, &arguments.out) };
+    let figures = run.carry_out(&base)?;
     let json = serde_json::to_string_pretty(&figures).context("The figures cannot be written as JSON")?;
     table::write_aside(&file, json.as_bytes())?;
     if arguments.json {
@@ -117,21 +120,85 @@ pub fn train(arguments: TrainArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is trained, and where.
-pub struct Run<'a> {
-    pub spec: TrainSpec,
-    pub parts: &'a Parts,
-    /// The folder of an adapter to go on from.
-    pub start_from: Option<PathBuf>,
-    /// For checkpoints and the adapter.
-    pub directory: &'a Path,
+/// What the arguments ask for.
+struct Asked {
+    spec: TrainSpec,
+    parts: Parts,
+    /// Where their order is given.
+    labels: Option<Vec<String>>,
+    told: Told,
 }
 
-/// Trains and tells what came of it. Ctrl-C writes a checkpoint and fails with words on how to go on.
-pub fn run(base: &Base, Run { spec, parts, start_from, directory }: Run) -> anyhow::Result<TrainFigures> {
+fn asked(arguments: &TrainArguments, base: &Base, start_from: Option<&Path>) -> anyhow::Result<Asked> {
+    if let Some(path) = &arguments.manifest {
+        if arguments.knobs.are_given() {
+            return Err(Usage("--manifest brings the whole recipe: leave out the knobs.".to_string()).into());
+        }
+        let expected = manifest::read(path, base, start_from)?;
+        return Ok(Asked {
+            spec: expected.spec.clone(),
+            parts: manifest::rows(&expected, &arguments.data_dir, base)?,
+            labels: Some(expected.labels.clone()),
+            told: Told { data: expected.data.clone(), expected: Some(expected) },
+        });
+    }
+    let spec = arguments.knobs.apply(arguments.recipe.spec())?;
+    // clap has seen to these.
+    let (Some(train), Some(test)) = (&arguments.train, &arguments.test) else { bail!("--train and --test are needed") };
+    let (Some(text_column), Some(label_column)) = (&arguments.text_column, &arguments.label_column) else {
+        bail!("--text-column and --label-column are needed");
+    };
+    let read = |argument, path: &Path| table::read_labelled(argument, path, text_column, label_column);
+    let validation = arguments.validation.as_deref();
+    let parts = Parts {
+        train: read("--train", train)?,
+        validation: validation.map(|path| read("--validation", path)).transpose()?.unwrap_or_default(),
+        test: read("--test", test)?,
+    };
+    let data = ManifestData::Files {
+        train: manifest::absolute(train),
+        validation: validation.map(manifest::absolute),
+        test: manifest::absolute(test),
+        text_column: text_column.clone(),
+        label_column: label_column.clone(),
+    };
+    Ok(Asked { spec, parts, labels: None, told: Told { data, expected: None } })
+}
+
+/// What is trained, and where.
+pub struct Run<'a> {
+    spec: TrainSpec,
+    parts: &'a Parts,
+    /// The folder of an adapter to go on from.
+    start_from: Option<PathBuf>,
+    /// For checkpoints and the adapter.
+    directory: &'a Path,
+    /// In the order of the classifier's probabilities; `None`: most frequent first.
+    labels: Option<Vec<String>>,
+    /// What a manifest says; `None`: none is written.
+    told: Option<Told>,
+    tensorboard: Option<PathBuf>,
+}
+
+impl<'a> Run<'a> {
+    /// One that leaves nothing but its adapter.
+    pub fn new(spec: TrainSpec, parts: &'a Parts, start_from: Option<PathBuf>, directory: &'a Path) -> Self {
+        Self { spec, parts, start_from, directory, labels: None, told: None, tensorboard: None }
+    }
+
+    /// Trains and tells what came of it. Ctrl-C writes a checkpoint and fails with words on how to go on.
+    pub fn carry_out(self, base: &Base) -> anyhow::Result<TrainFigures> {
+        run(base, self)
+    }
+}
+
+fn run(
+    base: &Base,
+    Run { spec, parts, start_from, directory, labels, told, tensorboard }: Run,
+) -> anyhow::Result<TrainFigures> {
     let counts = count_labels(parts.train.rows.iter().map(|row| row.label.as_str()));
     check_labels(&counts)?;
-    let labels: Vec<String> = counts.into_iter().map(|count| count.label).collect();
+    let labels = labels.unwrap_or_else(|| counts.into_iter().map(|count| count.label).collect());
     let request = TrainRequest {
         train: parts.train.examples(&labels)?,
         validation: parts.validation.examples(&labels)?,
@@ -154,13 +221,28 @@ pub fn run(base: &Base, Run { spec, parts, start_from, directory }: Run) -> anyh
     let stop = interrupt::listen();
     let mut progress = Progress::start();
     let began = Instant::now();
-    let base = base.load(request.spec.quantization)?;
+    let chosen = base;
+    let base = chosen.load(request.spec.quantization)?;
     let loading = began.elapsed().as_secs_f64();
+    if let Some(told) = told {
+        manifest::write(told, chosen, &base.info().name, &request)?;
+    }
+    let mut event_file =
+        tensorboard.map(|folder| service::tracking::event_file_in(&folder, manifest::now_ms())).transpose()?;
     let outcome = engine::train::train(&base, &request, &mut |event| {
         progress.event(&event);
+        if let Some(file) = &mut event_file
+            && let Err(error) = file.write(&event, manifest::now_ms())
+        {
+            progress.say(&format!("The event file is given up: {error}"));
+            event_file = None;
+        }
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     progress.finish();
+    if let Some(mut file) = event_file {
+        file.flush().context("The end of the event file cannot be written")?;
+    }
     let report = match outcome? {
         TrainOutcome::Finished(report) => report,
         TrainOutcome::Stopped { step } => {

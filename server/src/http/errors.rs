@@ -3,7 +3,7 @@
 use app::error::{ApiError, OnPageError};
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::error::{ErrorKind, UserError};
@@ -26,6 +26,11 @@ pub fn status_code(kind: ErrorKind) -> StatusCode {
     }
 }
 
+/// As [`status_code`]; where it can be told when there will be room again, whoever asks has asked too much.
+pub fn status_of(error: &UserError) -> StatusCode {
+    if error.retry_after_s.is_some() { StatusCode::TOO_MANY_REQUESTS } else { status_code(error.kind) }
+}
+
 /// An error as the answer of a plain route: its status code and its words.
 pub struct HttpError(pub UserError);
 
@@ -37,7 +42,12 @@ impl From<ServiceError> for HttpError {
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        (status_code(self.0.kind), self.0.message + "\n").into_response()
+        let (status, retry_after) = (status_of(&self.0), self.0.retry_after_s);
+        let mut response = (status, self.0.message + "\n").into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 

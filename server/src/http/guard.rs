@@ -24,6 +24,8 @@ const LONGEST_UPLOAD_BYTES: u64 = MAX_UPLOAD_BYTES + 64 * 1024;
 const PIECES_PATH: &str = "/uploads/";
 /// The app's pieces are of 8 MB; programs may send larger ones.
 const LONGEST_PIECE_BYTES: u64 = 64 * 1024 * 1024;
+/// The API and the demos hold their bodies to limits of their own, streams have none.
+const READS_ITS_OWN: [&str; 3] = ["/v1/", "/models/", "/demo/"];
 /// Everything else: forms, and texts to classify.
 const LONGEST_BODY_BYTES: u64 = 2 * 1024 * 1024;
 /// How long the rest of a file that is too large is listened to before the answer is given.
@@ -53,6 +55,9 @@ fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
 pub async fn limit_body(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let is_upload = path == UPLOAD_PATH;
+    if READS_ITS_OWN.iter().any(|prefix| path.starts_with(prefix)) {
+        return next.run(request).await;
+    }
     let limit = match path {
         UPLOAD_PATH => LONGEST_UPLOAD_BYTES,
         path if path.starts_with(PIECES_PATH) => LONGEST_PIECE_BYTES,

@@ -10,7 +10,7 @@ use domain::version::NOBODY;
 use engine::Device;
 use serde_json::json;
 use service::hub::HubSettings;
-use service::{Service, ServiceConfig};
+use service::{Service, ServiceConfig, TrackingConfig};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -95,7 +95,9 @@ async fn open(arguments: &ImportArguments) -> anyhow::Result<Service> {
         hub: HubSettings::from_environment(),
         sample: None,
         device: Device::Cpu,
+        serving: Default::default(),
         takes_up_queues: false,
+        tracking: TrackingConfig::default(),
     })
     .await
     .with_context(|| format!("The data in {} cannot be opened", arguments.data_dir.display()))

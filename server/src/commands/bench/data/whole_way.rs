@@ -9,7 +9,7 @@ use domain::reading::ImportRequest;
 use domain::version::{NOBODY, RowQuery};
 use engine::Device;
 use service::hub::HubSettings;
-use service::{Service, ServiceConfig};
+use service::{Service, ServiceConfig, TrackingConfig};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
@@ -30,7 +30,9 @@ pub fn measure(file: &Path, base_model: &Path) -> anyhow::Result<Measured> {
             hub: HubSettings::from_environment(),
             sample: None,
             device: Device::Cpu,
+            serving: Default::default(),
             takes_up_queues: false,
+            tracking: TrackingConfig::default(),
         })
         .await?;
         let steps = go(&service, file).await;
