@@ -2,15 +2,20 @@
 
 pub mod classify;
 pub mod datasets;
+pub mod deployments;
+pub mod evaluations;
 pub mod exports;
 pub mod findings;
 pub mod import_form;
 pub mod label_checks;
+pub mod manifests;
 pub mod models;
 #[cfg(feature = "ssr")]
 mod plain_form;
 pub mod run_form;
 pub mod runs;
 pub mod source;
+pub mod sweep_form;
+pub mod sweeps;
 pub mod uploads;
 pub mod versions;

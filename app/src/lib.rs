@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod charts;
+pub mod comparing;
 pub mod components;
 pub mod difference;
 pub mod error;
@@ -17,8 +18,12 @@ mod hydrate;
 pub mod live;
 pub mod pages;
 pub mod polled;
+#[cfg(feature = "ssr")]
+pub mod report;
 pub mod reviewer;
 pub mod theme;
+pub mod while_shown;
+pub mod why;
 
 use components::SiteHeader;
 use leptos::nonce::use_nonce;
@@ -78,6 +83,11 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/runs") view=pages::runs::RunsPage ssr=SsrMode::Async />
                         <Route path=path!("/runs/new") view=pages::new_run::NewRunPage ssr=SsrMode::Async />
                         <Route path=path!("/runs/:id") view=pages::run::RunPage ssr=SsrMode::Async />
+                        <Route path=path!("/compare") view=pages::compare::ComparePage ssr=SsrMode::Async />
+                        <Route path=path!("/deployments") view=pages::deployments::DeploymentsPage ssr=SsrMode::Async />
+                        <Route path=path!("/deployments/:name") view=pages::deployment::DeploymentPage ssr=SsrMode::Async />
+                        <Route path=path!("/sweeps/new") view=pages::new_sweep::NewSweepPage ssr=SsrMode::Async />
+                        <Route path=path!("/sweeps/:id") view=pages::sweep::SweepPage ssr=SsrMode::Async />
                         <Route path=path!("/classify") view=pages::classify::ClassifyPage ssr=SsrMode::Async />
                     </Routes>
                 </main>

@@ -8,6 +8,7 @@ use domain::error::UserError;
 use domain::run::NewRun;
 use domain::spec::{KNOBS, TargetModule, TrainSpec, find_knob};
 use domain::split::Split;
+use domain::sweep::MOST_SEEDS;
 use domain::version::VersionNumber;
 use leptos_router::location::Url;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,7 @@ const PLAIN_FIELDS: &[(&str, &str)] = &[
     ("column_validation", "10"),
     ("frozen_validation", "10"),
     ("split_seed", "42"),
+    ("seeds", "1"),
 ];
 
 /// Present in a form whose check boxes for the target modules were shown: a module that is missing then was
@@ -281,6 +283,7 @@ impl RunForm {
             "test_dataset" => self.test_dataset().map(|_| ()),
             "validation_dataset" => self.validation_dataset().map(|_| ()),
             "dataset_version" => self.dataset_version().map(|_| ()),
+            "seeds" => self.seeds().map(|_| ()),
             _ => Ok(()),
         };
         result.err().map(refused)
@@ -307,6 +310,7 @@ impl RunForm {
             errors.extend(self.check("split"));
         }
         errors.extend(KNOBS.iter().filter_map(|knob| self.check(knob.name)));
+        errors.extend(self.check("seeds"));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -320,6 +324,21 @@ impl RunForm {
             base_model: self.base(),
             start_from: self.start(),
         })
+    }
+
+    /// With how many seeds the recipe is run.
+    ///
+    /// # Errors
+    /// It is none of the numbers that can be.
+    pub fn seeds(&self) -> Result<u64, UserError> {
+        let words = self.get("seeds").trim();
+        match words.parse::<u64>() {
+            _ if words.is_empty() => Ok(1),
+            Ok(seeds) if (1..=MOST_SEEDS).contains(&seeds) => Ok(seeds),
+            _ => Err(UserError::invalid(format!(
+                "A recipe is run with 1 to {MOST_SEEDS} seeds; \"{words}\" is no such number."
+            ))),
+        }
     }
 
     /// The knobs alone.

@@ -5,8 +5,7 @@ use crate::error::ApiError;
 use domain::catalogue::{AdapterSource, ModelId, ModelSummary};
 use domain::dataset::{DatasetId, DatasetSummary, Row};
 use domain::model::{BaseModelInfo, DeviceInfo, Estimate, PromptPreview};
-use domain::prediction::Prediction;
-use domain::run::{RunDetail, RunId, RunPicture, RunSummary, TestRow};
+use domain::run::{RunDetail, RunId, RunPicture, RunSummary};
 use domain::split::FrozenTest;
 use domain::version::DatasetVersion;
 use leptos::prelude::*;
@@ -145,9 +144,9 @@ pub async fn start_run(form: RunForm) -> Result<RunId, ApiError> {
     let mut form = form;
     form.settle_modules();
     match start(&form).await {
-        Ok(id) => {
-            leptos_axum::redirect(&format!("/runs/{id}"));
-            Ok(id)
+        Ok(Started { run, page }) => {
+            leptos_axum::redirect(&page);
+            Ok(run)
         }
         Err(error) => {
             super::plain_form::back_to(&format!("/runs/new?{}&refused=1", form.query()));
@@ -186,83 +185,8 @@ pub async fn resume_run(id: RunId) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Which test rows are wanted, by what training did to their answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RowFilter {
-    #[default]
-    All,
-    /// Wrong before, right after.
-    Fixed,
-    /// Right before, wrong after.
-    Broken,
-    /// Wrong after.
-    Wrong,
-}
-
-impl RowFilter {
-    pub const ALL: [Self; 4] = [Self::All, Self::Fixed, Self::Broken, Self::Wrong];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Fixed => "fixed",
-            Self::Broken => "broken",
-            Self::Wrong => "wrong",
-        }
-    }
-
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|filter| filter.as_str() == word)
-    }
-
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::All => "All",
-            Self::Fixed => "Fixed by training",
-            Self::Broken => "Broken by training",
-            Self::Wrong => "Wrong after training",
-        }
-    }
-
-    pub fn takes(self, row: &TestRow) -> bool {
-        let right = |prediction: &Option<Prediction>| prediction.as_ref().map(|answer| answer.label == row.truth);
-        match (self, right(&row.before), right(&row.after)) {
-            (Self::All, ..) => true,
-            (Self::Fixed, before, after) => before == Some(false) && after == Some(true),
-            (Self::Broken, before, after) => before == Some(true) && after == Some(false),
-            (Self::Wrong, _, after) => after == Some(false),
-        }
-    }
-}
-
-/// One page of a run's test rows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TestRowPage {
-    pub rows: Vec<TestRow>,
-    /// Rows that the filter takes, on all pages.
-    pub matching: u64,
-    /// Counted from 0.
-    pub page: u64,
-    pub page_size: u64,
-    pub filter: RowFilter,
-}
-
-/// The test rows with what the run answered before and after.
-#[server]
-pub async fn list_test_rows(id: RunId, filter: RowFilter, page: u64) -> Result<TestRowPage, ApiError> {
-    const PAGE_SIZE: u64 = 25;
-    let rows = expect_context::<service::Service>().runs.predictions(id).await?;
-    let mut rows: Vec<TestRow> = rows.into_iter().filter(|row| filter.takes(row)).collect();
-    let matching = rows.len() as u64;
-    let first = (page.saturating_mul(PAGE_SIZE)).min(matching) as usize;
-    rows.drain(..first);
-    rows.truncate(PAGE_SIZE as usize);
-    Ok(TestRowPage { rows, matching, page, page_size: PAGE_SIZE, filter })
-}
-
 #[cfg(feature = "ssr")]
-use on_the_server::{finished_runs, first_refused, ready_models, start};
+use on_the_server::{Started, finished_runs, first_refused, ready_models, start};
 
 #[cfg(feature = "ssr")]
 mod on_the_server {
@@ -308,38 +232,30 @@ mod on_the_server {
         Ok((bases, points.collect()))
     }
 
-    pub async fn start(form: &RunForm) -> Result<RunId, ApiError> {
+    /// The first run that was started, and the page that shows what was.
+    pub struct Started {
+        pub run: RunId,
+        pub page: String,
+    }
+
+    pub async fn start(form: &RunForm) -> Result<Started, ApiError> {
         let service = expect_context::<service::Service>();
         let mut run = form.read().map_err(first_refused)?;
         if run.name.is_empty() {
             run.name = automatic_name(&service.datasets.get(run.dataset_id).await?.name, &run.spec);
         }
-        Ok(service.runs.start(run).await?)
+        let seeds = form.seeds()?;
+        if seeds == 1 {
+            let run = service.runs.start(run).await?;
+            return Ok(Started { run, page: format!("/runs/{run}") });
+        }
+        let sweep = service.sweeps.start_seeds(run, seeds).await?;
+        let run = service.sweeps.get(sweep).await?.summary.runs.first().copied().unwrap_or_default();
+        Ok(Started { run, page: format!("/sweeps/{sweep}") })
     }
 
     pub fn first_refused(errors: Vec<FieldError>) -> UserError {
         let message = errors.into_iter().next().map_or_else(String::new, |error| error.message);
         UserError::invalid(message)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_told_apart_by_what_training_did_to_them() {
-        let answer = |label: usize| {
-            let mut probabilities = vec![0.1, 0.1];
-            probabilities[label] = 0.9;
-            Some(Prediction::from_probabilities(probabilities, false))
-        };
-        let row =
-            |before, after| TestRow { row: None, text: "t".into(), truth: 0, before, after, flags: Default::default() };
-        let (fixed, broken, unknown) = (row(answer(1), answer(0)), row(answer(0), answer(1)), row(None, None));
-        let taken = |row: &TestRow| RowFilter::ALL.map(|filter| filter.takes(row));
-        assert_eq!(taken(&fixed), [true, true, false, false]);
-        assert_eq!(taken(&broken), [true, false, true, true]);
-        assert_eq!(taken(&unknown), [true, false, false, false]);
     }
 }

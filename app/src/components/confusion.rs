@@ -1,6 +1,7 @@
 use crate::format;
 use domain::metrics::ConfusionMatrix;
 use leptos::prelude::*;
+use std::sync::Arc;
 
 /// Labels up to which a cell has room for its percentage beside its count.
 const ROOMY: usize = 8;
@@ -14,6 +15,9 @@ pub fn Confusion(
     #[prop(optional, into)]
     note: Option<String>,
     matrix: ConfusionMatrix,
+    /// Where a cell leads, by true and predicted label: to its rows.
+    #[prop(optional, into)]
+    cell_href: Option<CellHref>,
 ) -> impl IntoView {
     let accuracy = format!("{} of {} rows right", format::percent(matrix.accuracy()), format::count(matrix.total()));
     let roomy = matrix.labels.len() <= ROOMY;
@@ -28,7 +32,11 @@ pub fn Confusion(
             let cells = counts
                 .iter()
                 .enumerate()
-                .map(|(answer, &count)| cell(truth == answer, count, rows, roomy))
+                .map(|(answer, &count)| {
+                    let href = cell_href.as_ref().filter(|_| count > 0).map(|href| (href.0)(truth, answer));
+                    let name = format!("true {label}, answered {}", matrix.labels[answer]);
+                    cell(Cell { is_right: truth == answer, count, rows, is_roomy: roomy, href, name })
+                })
                 .collect_view();
             view! {
                 <tr>
@@ -63,15 +71,49 @@ pub fn Confusion(
     .into_any()
 }
 
-fn cell(right: bool, count: u64, rows: u64, roomy: bool) -> impl IntoView + use<> {
+/// The address of a cell's rows, by true and predicted label.
+#[derive(Clone)]
+pub struct CellHref(Arc<dyn Fn(usize, usize) -> String + Send + Sync>);
+
+impl<F: Fn(usize, usize) -> String + Send + Sync + 'static> From<F> for CellHref {
+    fn from(href: F) -> Self {
+        Self(Arc::new(href))
+    }
+}
+
+struct Cell {
+    is_right: bool,
+    count: u64,
+    /// Of the true label.
+    rows: u64,
+    /// There is room for the percentage.
+    is_roomy: bool,
+    href: Option<String>,
+    name: String,
+}
+
+fn cell(cell: Cell) -> impl IntoView + use<> {
+    let Cell { is_right, count, rows, is_roomy, href, name } = cell;
     let share = count as f64 / rows.max(1) as f64;
     let percent = format!("{:.0} %", 100.0 * share);
-    let share_words = roomy.then(|| percent.clone());
-    let class = if right { "confusion-cell is-right" } else { "confusion-cell" };
+    let class = if is_right { "confusion-cell is-right" } else { "confusion-cell" };
+    let numbers = view! {
+        <span class="confusion-count">{format::count(count)}</span>
+        {is_roomy.then(|| view! { <span class="confusion-share">{percent.clone()}</span> })}
+    };
+    let numbers = match href {
+        None => numbers.into_any(),
+        Some(href) => view! {
+            <a class="confusion-link" href=href>
+                <span class="visually-hidden">{format!("{name}, rows: ")}</span>
+                {numbers}
+            </a>
+        }
+        .into_any(),
+    };
     view! {
         <td class=class style=format!("--share:{share:.3}") title=percent>
-            <span class="confusion-count">{format::count(count)}</span>
-            {share_words.map(|words| view! { <span class="confusion-share">{words}</span> })}
+            {numbers}
         </td>
     }
 }

@@ -13,8 +13,10 @@ pub fn PageHeader(
     subtitle: Signal<Option<String>>,
     #[prop(optional)] children: Option<Children>,
 ) -> impl IntoView {
+    // The tab is named by the page on top of those not yet taken down, which for a moment may be one that is being left.
+    let of_tab = move || title.try_get().map_or_else(|| "Ayar".to_string(), |title| format!("{title} · Ayar"));
     view! {
-        <Title text=move || format!("{} · Ayar", title.get()) />
+        <Title text=of_tab />
         <header class="page-header">
             <div class="page-header-words">
                 {parent

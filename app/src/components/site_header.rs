@@ -1,8 +1,14 @@
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
 
-const PLACES: [(&str, &str); 5] =
-    [("/", "Overview"), ("/datasets", "Datasets"), ("/models", "Models"), ("/runs", "Runs"), ("/classify", "Classify")];
+const PLACES: [(&str, &str); 6] = [
+    ("/", "Overview"),
+    ("/datasets", "Datasets"),
+    ("/models", "Models"),
+    ("/runs", "Runs"),
+    ("/classify", "Classify"),
+    ("/deployments", "Deployments"),
+];
 
 /// Name, places and the switch between light and dark: beside the page where there is room, above it where not.
 #[component]

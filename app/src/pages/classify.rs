@@ -7,6 +7,7 @@ use crate::components::{
 };
 use crate::error::ApiError;
 use crate::format;
+use crate::why::Why;
 use domain::catalogue::AdapterSource;
 use domain::error::UserError;
 use domain::prediction::Prediction;
@@ -228,7 +229,7 @@ fn Classify(choices: Vec<Choice>, newest: AdapterSource) -> impl IntoView {
                 {move || {
                     shown()
                         .map(|answer| match answer {
-                            Ok(answer) => view! { <Answers answer /> }.into_any(),
+                            Ok(answer) => view! { <Answers answer with=source::parse(&with.get_untracked()) /> }.into_any(),
                             Err(error) => view! { <ErrorNotice error /> }.into_any(),
                         })
                 }}
@@ -259,7 +260,7 @@ fn lines(words: &str) -> Vec<String> {
 }
 
 #[component]
-fn Answers(answer: Answer) -> impl IntoView {
+fn Answers(answer: Answer, with: Option<AdapterSource>) -> impl IntoView {
     let Answer { texts, tuned, base } = answer;
     let took = format!(
         "{} in {:.0} ms with the adapter, {:.0} ms without.",
@@ -268,25 +269,37 @@ fn Answers(answer: Answer) -> impl IntoView {
         base.duration_ms
     );
     let labels = tuned.labels;
-    let cards = texts
-        .into_iter()
-        .zip(tuned.predictions)
-        .zip(base.predictions)
-        .map(|((text, tuned), base)| {
-            let cut =
-                tuned.cut.then(|| view! { <p class="small soft">"Longer than the context: its end was not read."</p> });
-            view! {
-                <li class="card answer-card">
-                    <p class="answer-text">{text}</p>
-                    {cut}
-                    <div class="answer-sides">
-                        <Side title="With the adapter" prediction=tuned labels=labels.clone() />
-                        <Side title="Base without it" prediction=base labels=labels.clone() />
-                    </div>
-                </li>
+    let answers: Vec<_> = texts.into_iter().zip(tuned.predictions).zip(base.predictions).enumerate().collect();
+    // Keyed by the text, so that what explains an answer never explains another one.
+    let key = move |(index, ((text, _), _)): &(usize, ((String, Prediction), Prediction))| {
+        format!("{index} {} {text}", with.map_or_else(String::new, source::word_of))
+    };
+    let cards = view! {
+        <For
+            each=move || answers.clone()
+            key
+            children=move |(index, ((text, tuned), base))| {
+                let cut = tuned
+                    .cut
+                    .then(|| view! { <p class="small soft">"Longer than the context: its end was not read."</p> });
+                let why = with
+                    .map(|source| {
+                        view! { <Why source text=text.clone() labels=labels.clone() id=index.to_string() /> }
+                    });
+                view! {
+                    <li class="card answer-card">
+                        <p class="answer-text">{text}</p>
+                        {cut}
+                        <div class="answer-sides">
+                            <Side title="With the adapter" prediction=tuned labels=labels.clone() />
+                            <Side title="Base without it" prediction=base labels=labels.clone() />
+                        </div>
+                        {why}
+                    </li>
+                }
             }
-        })
-        .collect_view();
+        />
+    };
     view! {
         <section class="stack" aria-label="Answers">
             <h2 class="visually-hidden">"Answers"</h2>

@@ -15,6 +15,7 @@ mod words;
 use crate::api::versions::{DatasetPageData, get_dataset_page, restore_version};
 use crate::components::{Button, ButtonLink, ErrorNotice, Loading, Notice, PageHeader, Tone};
 use crate::error::ApiError;
+use crate::while_shown::while_shown;
 use actions::HeaderActions;
 use charts::DatasetCharts;
 use domain::dataset::DatasetId;
@@ -37,21 +38,18 @@ pub fn DatasetPage() -> impl IntoView {
     let params = use_params_map();
     let query = use_query_map();
     let id = Memo::new(move |_| params.read().get("id").and_then(|id| id.parse::<DatasetId>().ok()));
-    let data = Resource::new_blocking(
-        move || id.get(),
-        move |id| {
-            // Another version of the same dataset is shown without fetching all of it again.
-            let version = version_asked(&query.read_untracked());
-            async move {
-                match id {
-                    Some(id) => get_dataset_page(id, version).await,
-                    None => Err(ApiError::from(UserError::not_found(
-                        "Datasets are numbered; this address holds no number.",
-                    ))),
+    let data = Resource::new_blocking(while_shown(id), move |id| {
+        // Another version of the same dataset is shown without fetching all of it again.
+        let version = version_asked(&query.read_untracked());
+        async move {
+            match id {
+                Some(id) => get_dataset_page(id, version).await,
+                None => {
+                    Err(ApiError::from(UserError::not_found("Datasets are numbered; this address holds no number.")))
                 }
             }
-        },
-    );
+        }
+    });
     view! {
         <Transition fallback=|| view! { <Loading what="the dataset" /> }>
             {move || {

@@ -19,12 +19,14 @@ use crate::components::{
 };
 use crate::error::ApiError;
 use crate::format;
+use crate::while_shown::while_shown;
 use domain::catalogue::{ModelSummary, OWN_MODEL};
 use domain::dataset::DatasetSummary;
 use domain::run::RunId;
 use domain::spec::KnobGroup;
 use domain::version::DatasetVersion;
 use estimate::EstimateCard;
+pub(super) use estimate::after_a_pause;
 use knobs::{KnobFields, Recipes};
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
@@ -90,7 +92,7 @@ impl Draft {
 pub fn NewRunPage() -> impl IntoView {
     let query = use_query_map();
     let from = Memo::new(move |_| query.read().get_str("from").and_then(|id| id.parse::<RunId>().ok()));
-    let data = Resource::new_blocking(move || from.get(), get_new_run_data);
+    let data = Resource::new_blocking(while_shown(from), get_new_run_data);
     view! {
         <PageHeader title="New run" parent=("/runs", "Runs") />
         <Suspense fallback=|| {
@@ -129,7 +131,7 @@ fn NewRunForm(data: NewRunData) -> impl IntoView {
     drop(asked);
     let form = RwSignal::new(first.clone());
     let dataset = Memo::new(move |_| form.read().dataset_id());
-    let basis = Resource::new(move || dataset.get(), |dataset| async move { get_split_basis(dataset?).await.ok() });
+    let basis = Resource::new(while_shown(dataset), |dataset| async move { get_split_basis(dataset?).await.ok() });
     let draft = Draft {
         form,
         tried: RwSignal::new(refused),
@@ -196,9 +198,13 @@ fn NewRunForm(data: NewRunData) -> impl IntoView {
             <aside class="new-run-side">
                 <EstimateCard draft>
                     <ErrorSummary errors=Signal::derive(errors) tried=draft.tried />
+                    <SeedsField draft />
                     <Button type_="submit" kind=ButtonKind::Primary pending=start.pending() on:click=submit>
                         "Start the run"
                     </Button>
+                    <a class="button button-quiet" href=move || format!("/sweeps/new?{}", draft.form.read().query())>
+                        "Search around it: a sweep"
+                    </a>
                 </EstimateCard>
             </aside>
         </ActionForm>
@@ -207,7 +213,7 @@ fn NewRunForm(data: NewRunData) -> impl IntoView {
 }
 
 /// The form as it first stands: what the address says, then a run to take over, then the newest dataset.
-fn first_form(data: &NewRunData, asked: impl Fn(&str) -> Option<String>) -> RunForm {
+pub(super) fn first_form(data: &NewRunData, asked: impl Fn(&str) -> Option<String>) -> RunForm {
     let mut basis = RunForm::default();
     if let Some(from) = &data.from {
         basis.set("dataset", from.summary.dataset_id.to_string());
@@ -252,6 +258,32 @@ fn reveal(field: &str) {
     }
 }
 
+/// Several seeds of the recipe become one line with a mean and a deviation.
+#[component]
+fn SeedsField(draft: Draft) -> impl IntoView {
+    view! {
+        <Field
+            label="Repeat with so many seeds"
+            id="run-seeds"
+            help="1: a single run. More show how much of a score is chance."
+            error=draft.error("seeds")
+        >
+            <input
+                class="input"
+                id="run-seeds"
+                name="form[seeds]"
+                inputmode="numeric"
+                autocomplete="off"
+                aria-describedby="run-seeds-help run-seeds-error"
+                value=draft.form.read_untracked().get("seeds").to_string()
+                prop:value=move || draft.get("seeds")
+                on:input=move |event| draft.set("seeds", event_target_value(&event))
+            />
+        </Field>
+    }
+    .into_any()
+}
+
 /// Names what is refused beside the button that did not start anything.
 #[component]
 fn ErrorSummary(errors: Signal<Vec<FieldError>>, tried: RwSignal<bool>) -> impl IntoView {
@@ -290,6 +322,7 @@ fn title_of(field: &str) -> &'static str {
         }
         "percent_test" | "rows_test" => "Test: ",
         "split_seed" => "Seed of the split: ",
+        "seeds" => "Repeat: ",
         _ => "",
     }
 }

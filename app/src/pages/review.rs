@@ -12,6 +12,7 @@ use crate::components::{
 use crate::error::ApiError;
 use crate::format;
 use crate::reviewer;
+use crate::while_shown::while_shown;
 use domain::dataset::DatasetId;
 use domain::error::UserError;
 use domain::review::{LabelCheck, LabelCheckId, LabelCheckStatus};
@@ -29,17 +30,14 @@ pub fn ReviewPage() -> impl IntoView {
         let id = params.get("id").and_then(|id| id.parse::<DatasetId>().ok())?;
         Some((id, params.get("check").and_then(|check| check.parse::<LabelCheckId>().ok())?))
     });
-    let data = Resource::new_blocking(
-        move || ids.get(),
-        |ids| async move {
-            match ids {
-                Some((dataset, check)) => get_review_page(dataset, check).await,
-                None => Err(ApiError::from(UserError::not_found(
-                    "The address of a review holds the numbers of a dataset and of a check; this one does not.",
-                ))),
-            }
-        },
-    );
+    let data = Resource::new_blocking(while_shown(ids), |ids| async move {
+        match ids {
+            Some((dataset, check)) => get_review_page(dataset, check).await,
+            None => Err(ApiError::from(UserError::not_found(
+                "The address of a review holds the numbers of a dataset and of a check; this one does not.",
+            ))),
+        }
+    });
     view! {
         <Transition fallback=|| view! { <Loading what="the review" /> }>
             {move || {

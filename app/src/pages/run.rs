@@ -1,9 +1,13 @@
 //! One run: where it stands, its charts while it trains, what training changed, and how it was set up.
 
+mod calibration;
 mod charts;
+mod evaluation;
 mod exports;
 mod log;
+mod manifest;
 mod results;
+mod scores;
 mod settings;
 mod standing;
 mod status;
@@ -14,33 +18,30 @@ use crate::api::runs::{CancelRun, ResumeRun, RunPageData, get_run, get_run_summa
 use crate::components::{Button, ButtonKind, ButtonLink, ErrorNotice, Loading, Notice, PageHeader, Tone};
 use crate::error::ApiError;
 use crate::live::{LiveRun, watch_run};
+use crate::while_shown::while_shown;
 use charts::RunCharts;
 use domain::error::UserError;
 use domain::run::{RunId, RunStatus, RunSummary};
+use evaluation::RunEvaluationParts;
 use exports::RunExports;
 use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 use log::RunLog;
+use manifest::RunManifest;
 use results::RunResults;
 use settings::RunSettings;
 use status::RunStanding;
-use test_rows::TestRows;
 
 #[component]
 pub fn RunPage() -> impl IntoView {
     let params = use_params_map();
     let id = Memo::new(move |_| params.read().get("id").and_then(|id| id.parse::<RunId>().ok()));
-    let data = Resource::new_blocking(
-        move || id.get(),
-        |id| async move {
-            match id {
-                Some(id) => get_run(id).await,
-                None => {
-                    Err(ApiError::from(UserError::not_found("A run's address ends in its number; this one does not.")))
-                }
-            }
-        },
-    );
+    let data = Resource::new_blocking(while_shown(id), |id| async move {
+        match id {
+            Some(id) => get_run(id).await,
+            None => Err(ApiError::from(UserError::not_found("A run's address ends in its number; this one does not."))),
+        }
+    });
     view! {
         <Suspense fallback=|| {
             view! { <Loading what="run" /> }
@@ -78,6 +79,7 @@ fn Run(data: RunPageData) -> impl IntoView {
     let summary = fresh_summary(detail.summary.clone(), status);
     let before = Memo::new(move |_| live.picture.read().before.clone());
     let after = Memo::new(move |_| live.picture.read().after.clone());
+    let is_finished = Signal::derive(move || status.get() == RunStatus::Finished);
     let labels = StoredValue::new(detail.summary.labels.clone());
     let spec = StoredValue::new(detail.spec.clone());
     let failure = detail.summary.failure.clone();
@@ -100,15 +102,16 @@ fn Run(data: RunPageData) -> impl IntoView {
             {move || refused().map(|error| view! { <ErrorNotice error /> })}
             {move || reason().map(|reason| view! { <Failed reason /> })}
             <RunStanding summary live status />
-            <RunResults before after summary live />
-            <RunCharts live />
-            <Show when=move || after.read().is_some()>
-                <TestRows run=id labels=labels.get_value() />
+            <RunResults before after summary live is_finished />
+            <Show when=move || is_finished.get()>
+                <RunEvaluationParts run=id labels=labels.get_value() />
             </Show>
-            <Show when=move || status.get() == RunStatus::Finished>
+            <RunCharts run=id live />
+            <Show when=move || is_finished.get()>
                 <RunExports run=id spec=spec.get_value() />
             </Show>
             <RunLog live />
+            <RunManifest run=id status />
             <RunSettings detail=detail.clone() base_name started_from />
         </div>
     }
@@ -176,6 +179,12 @@ fn RunActions(
                 <ButtonLink href=format!("/classify?run={id}") kind=ButtonKind::Primary>
                     "Classify with it"
                 </ButtonLink>
+            </Show>
+            <Show when=move || status.get() == RunStatus::Finished>
+                // A page of its own, not the app's.
+                <a class="button" href=format!("/runs/{id}/report") rel="external">
+                    "Report"
+                </a>
             </Show>
             <Show when=can_resume>
                 <ActionForm action=resume>

@@ -1,14 +1,19 @@
-use crate::api::runs::list_runs;
+pub mod sweeps;
+
+use crate::api::sweeps::{RunsPageData, list_runs_and_sweeps};
 use crate::components::{
-    BeforeAfter, ButtonKind, ButtonLink, CleanlinessBadge, EmptyState, ErrorNotice, Loading, PageHeader, ProgressBar,
-    StatusPill, TableScroll, TimeStamp,
+    BeforeAfter, Button, ButtonKind, ButtonLink, CleanlinessBadge, EmptyState, ErrorNotice, Loading, PageHeader,
+    ProgressBar, StatusPill, TableScroll, TimeStamp,
 };
 use crate::error::ApiError;
 use crate::format;
 use domain::cleanliness::Score;
-use domain::run::{RunStatus, RunSummary};
+use domain::run::{RunId, RunStatus, RunSummary};
+use domain::runs_comparison::{FEWEST_RUNS, MOST_RUNS};
 use leptos::prelude::*;
+use std::collections::BTreeSet;
 use std::time::Duration;
+use sweeps::SweepTable;
 
 /// How often a list is fetched again while a run in it moves.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
@@ -16,10 +21,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(3);
 /// All runs, newest first.
 #[component]
 pub fn RunsPage() -> impl IntoView {
-    let runs = Resource::new(|| (), |()| list_runs());
-    look_again_while(move || any_moves(runs.get().as_ref().map(Result::as_deref)), move || runs.refetch());
+    let data = Resource::new(|| (), |()| list_runs_and_sweeps());
+    let moves = move || {
+        let data = data.get();
+        any_moves(data.as_ref().map(|data| data.as_ref().map(|data| data.runs.as_slice())))
+    };
+    look_again_while(moves, move || data.refetch());
+    let chosen = RwSignal::new(BTreeSet::new());
     view! {
         <PageHeader title="Runs" subtitle=Some("Every fine-tuning, waiting, under way or done.".to_string())>
+            <ButtonLink href="/sweeps/new">"New sweep"</ButtonLink>
             <ButtonLink href="/runs/new" kind=ButtonKind::Primary>
                 "New run"
             </ButtonLink>
@@ -28,14 +39,29 @@ pub fn RunsPage() -> impl IntoView {
             view! { <Loading what="runs" /> }
         }>
             {move || {
-                runs.get()
-                    .map(|runs| match runs {
+                data.get()
+                    .map(|data| match data {
                         Err(error) => view! { <ErrorNotice error /> }.into_any(),
-                        Ok(runs) if runs.is_empty() => view! { <NoRuns /> }.into_any(),
-                        Ok(runs) => view! { <RunTable runs /> }.into_any(),
+                        Ok(data) if data.runs.is_empty() => view! { <NoRuns /> }.into_any(),
+                        Ok(data) => view! { <AllRuns data chosen /> }.into_any(),
                     })
             }}
         </Transition>
+    }
+    .into_any()
+}
+
+/// Runs that belong together as one line each, and the others one by one.
+#[component]
+fn AllRuns(data: RunsPageData, chosen: Chosen) -> impl IntoView {
+    let RunsPageData { runs, sweeps } = data;
+    let alone: Vec<RunSummary> =
+        runs.iter().filter(|run| !sweeps.iter().any(|sweep| sweep.runs.contains(&run.id))).cloned().collect();
+    view! {
+        <div class="stack-loose">
+            {(!sweeps.is_empty()).then(|| view! { <SweepTable sweeps runs /> })}
+            {(!alone.is_empty()).then(|| view! { <ComparableRuns runs=alone chosen /> })}
+        </div>
     }
     .into_any()
 }
@@ -79,16 +105,60 @@ fn NoRuns() -> impl IntoView {
     .into_any()
 }
 
-/// Runs as a table, with links to their pages.
+/// The runs that are ticked to be compared.
+type Chosen = RwSignal<BTreeSet<RunId>>;
+
+/// The table with a box to tick for each run; a plain form, which works without a script.
 #[component]
-pub fn RunTable(runs: Vec<RunSummary>) -> impl IntoView {
-    let rows = runs.into_iter().map(|run| view! { <RunRow run /> }).collect_view();
+fn ComparableRuns(runs: Vec<RunSummary>, chosen: Chosen) -> impl IntoView {
+    let words = move || match chosen.read().len() {
+        0 | 1 => "Compare".to_string(),
+        number => format!("Compare {number} runs"),
+    };
+    let hint = move || {
+        let number = chosen.read().len();
+        (!(FEWEST_RUNS..=MOST_RUNS).contains(&number))
+            .then(|| format!("Tick {FEWEST_RUNS} to {MOST_RUNS} runs to compare them."))
+    };
+    let is_alone = runs.len() < FEWEST_RUNS;
+    if is_alone {
+        return view! { <RunTable runs /> }.into_any();
+    }
+    view! {
+        <form class="stack" method="get" action="/compare" aria-label="Runs to compare">
+            <RunTable runs chosen />
+            <div class="row">
+                <Button type_="submit">{words}</Button>
+                <span class="small soft" role="status">
+                    {hint}
+                </span>
+            </div>
+        </form>
+    }
+    .into_any()
+}
+
+/// Runs as a table, with links to their pages and, where they can be chosen, a box to tick.
+#[component]
+pub fn RunTable(runs: Vec<RunSummary>, #[prop(optional)] chosen: Option<Chosen>) -> impl IntoView {
+    // Keyed by all that a row shows: one that has changed is made anew, and the others keep their ticks.
+    let rows = view! {
+        <For each=move || runs.clone() key=|run| format!("{run:?}") children=move |run| view! { <RunRow run chosen /> } />
+    };
+    let choose = chosen.map(|_| {
+        view! {
+            <th scope="col">
+                <span class="visually-hidden">"Compare"</span>
+            </th>
+        }
+    });
     view! {
         <section class="card">
             <TableScroll label="Runs">
                 <table class="table table-restack run-table">
                     <thead>
                         <tr>
+                            {choose}
                             <th scope="col">"Name"</th>
                             <th scope="col">"Status"</th>
                             <th scope="col">"Dataset"</th>
@@ -122,7 +192,32 @@ pub fn RunScore(run: RunSummary) -> impl IntoView {
 }
 
 #[component]
-fn RunRow(run: RunSummary) -> impl IntoView {
+fn RunRow(run: RunSummary, chosen: Option<Chosen>) -> impl IntoView {
+    let id = run.id;
+    let choose = chosen.map(|chosen| {
+        let tick = move |event| {
+            let is_ticked = event_target_checked(&event);
+            chosen.update(|chosen| {
+                if is_ticked {
+                    chosen.insert(id)
+                } else {
+                    chosen.remove(&id)
+                };
+            });
+        };
+        view! {
+            <td class="choose">
+                <input
+                    type="checkbox"
+                    name="runs"
+                    value=id.to_string()
+                    aria-label=format!("Compare {}", run.name)
+                    prop:checked=move || chosen.read().contains(&id)
+                    on:change=tick
+                />
+            </td>
+        }
+    });
     let duration = run
         .started_at_ms
         .zip(run.ended_at_ms)
@@ -133,6 +228,7 @@ fn RunRow(run: RunSummary) -> impl IntoView {
         .then(|| format!("after {}", format::counted(run.ahead_in_queue, "other run", "other runs")));
     view! {
         <tr>
+            {choose}
             <td class="main">
                 <a href=format!("/runs/{}", run.id)>{run.name.clone()}</a>
             </td>

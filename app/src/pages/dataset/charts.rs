@@ -1,21 +1,10 @@
 use super::open::{Examined, OpenDataset};
 use super::words;
 use crate::charts::distribution::{Distribution, Figures};
-use crate::components::{Fold, LabelChart, Notice, TableScroll, Tone};
+use crate::charts::still::draw;
+use crate::components::{ChartSaves, Fold, LabelChart, Notice, TableScroll, Tone};
 use domain::dataset::LabelCount;
 use leptos::prelude::*;
-
-#[cfg(feature = "hydrate")]
-use crate::charts::still::draw;
-
-/// Nothing is drawn outside the browser.
-#[cfg(not(feature = "hydrate"))]
-fn draw(
-    _id: &'static str,
-    _trouble: RwSignal<Option<String>>,
-    _option: impl Fn(&crate::charts::panel::Palette, &[String]) -> serde_json::Value + 'static,
-) {
-}
 
 /// Labels that stand in sight; the others are folded away.
 const LABELS_SHOWN: usize = 12;
@@ -125,6 +114,7 @@ fn ChartFigure(
         <figure class="chart-panel">
             <figcaption class="chart-head">
                 <h3 class="chart-title">{chart.title()}</h3>
+                <ChartSaves id=chart.id() title=chart.title() />
             </figcaption>
             <div class="chart no-script-hidden" id=chart.id() role="img" aria-label=words></div>
             {note}

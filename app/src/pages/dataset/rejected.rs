@@ -1,6 +1,7 @@
 use crate::api::datasets::{RejectedPage, rejected_rows};
 use crate::components::{ErrorNotice, Loading, Pager, TableScroll};
 use crate::format;
+use crate::while_shown::while_shown;
 use domain::dataset::DatasetId;
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
@@ -18,7 +19,7 @@ pub fn RejectedRows(
     let page = Memo::new(move |_| {
         query.read().get("rejected").and_then(|page| page.parse::<u64>().ok()).unwrap_or(1).saturating_sub(1)
     });
-    let rejected = Resource::new(move || page.get(), move |page| rejected_rows(id, page));
+    let rejected = Resource::new(while_shown(page), move |page| rejected_rows(id, page));
     view! {
         <section class="card" id="rejected">
             <details class="fold" open=is_open>

@@ -3,10 +3,10 @@ mod browser;
 
 use crate::charts::curve::XAxis;
 use crate::charts::panel::{Ink, Panel, Stroke};
-use crate::components::{Card, Fold, Notice, Segmented, TableScroll, Tone};
+use crate::components::{Card, ChartSaves, Fold, Notice, SaveLink, Segmented, TableScroll, Tone};
 use crate::format;
 use crate::live::LiveRun;
-use domain::run::RunPicture;
+use domain::run::{RunId, RunPicture};
 use leptos::prelude::*;
 
 /// How the charts are drawn, as the person has chosen.
@@ -28,7 +28,7 @@ fn draw(_live: LiveRun, _look: Look) {}
 /// The charts of a run. They grow with it; all of them share the horizontal axis, the zoom and the place of the
 /// tooltip.
 #[component]
-pub fn RunCharts(live: LiveRun) -> impl IntoView {
+pub fn RunCharts(run: RunId, live: LiveRun) -> impl IntoView {
     let look = Look {
         axis: RwSignal::new(XAxis::Step.as_str().to_string()),
         smoothing: RwSignal::new(0.6),
@@ -67,6 +67,11 @@ pub fn RunCharts(live: LiveRun) -> impl IntoView {
                 <Fold summary="Figures">
                     <Figures live />
                 </Fold>
+                <p class="row small save-links">
+                    <span class="soft">"Save"</span>
+                    <SaveLink href=format!("/runs/{run}/curves.csv") words="all steps as CSV" />
+                    <SaveLink href=format!("/runs/{run}/curves.json") words="all steps as JSON" />
+                </p>
             </div>
         </Card>
     }
@@ -118,6 +123,7 @@ fn PanelView(panel: Panel, live: LiveRun) -> impl IntoView {
             <figcaption class="chart-head">
                 <h3 class="chart-title">{panel.title()}</h3>
                 <ul class="chart-legend">{legend}</ul>
+                <ChartSaves id=panel.id() title=panel.title() />
             </figcaption>
             <div
                 class="chart"

@@ -1,0 +1,114 @@
+//! Server functions for sweeps.
+
+use super::sweep_form::SweepForm;
+use crate::error::ApiError;
+use domain::run::RunSummary;
+use domain::sweep::{BandPoint, SweepDetail, SweepId, SweepSummary};
+use leptos::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// What the page of all runs shows besides them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunsPageData {
+    /// All runs, those of sweeps among them.
+    pub runs: Vec<RunSummary>,
+    pub sweeps: Vec<SweepSummary>,
+}
+
+/// The curves of several seeds as one: mean and deviation at each step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SeedCurves {
+    pub loss: Vec<BandPoint>,
+    pub macro_f1: Vec<BandPoint>,
+}
+
+#[server]
+pub async fn list_runs_and_sweeps() -> Result<RunsPageData, ApiError> {
+    let service = expect_context::<service::Service>();
+    Ok(RunsPageData { sweeps: service.sweeps.list().await?, runs: service.runs.list().await? })
+}
+
+#[server]
+pub async fn get_sweep(id: SweepId) -> Result<SweepDetail, ApiError> {
+    Ok(expect_context::<service::Service>().sweeps.get(id).await?)
+}
+
+#[server]
+pub async fn get_seed_curves(id: SweepId) -> Result<SeedCurves, ApiError> {
+    let service = expect_context::<service::Service>();
+    let (mut losses, mut looks) = (Vec::new(), Vec::new());
+    for run in service.sweeps.get(id).await?.summary.runs {
+        let picture = service.runs.picture(run).await?;
+        losses.push(loss_points(&picture));
+        looks.push(picture.validations.iter().map(|point| (point.step, point.macro_f1)).collect());
+    }
+    Ok(SeedCurves { loss: domain::sweep::band(&losses), macro_f1: domain::sweep::band(&looks) })
+}
+
+/// Starts the sweep that the form asks for and leads to its page. A plain form that is refused comes back as it was
+/// typed, in the address.
+#[server]
+pub async fn start_sweep(form: SweepForm) -> Result<SweepId, ApiError> {
+    let started = match form.read() {
+        Ok(new) => named(new).await,
+        Err(errors) => Err(super::sweep_form::first_of(errors).into()),
+    };
+    match started {
+        Ok(id) => {
+            leptos_axum::redirect(&format!("/sweeps/{id}"));
+            Ok(id)
+        }
+        Err(error) => {
+            super::plain_form::back_to(&format!("/sweeps/new?{}&refused=1", form.query()));
+            Err(error)
+        }
+    }
+}
+
+#[server]
+pub async fn cancel_sweep(id: SweepId) -> Result<(), ApiError> {
+    expect_context::<service::Service>().sweeps.cancel(id).await?;
+    super::plain_form::back_to(&format!("/sweeps/{id}"));
+    Ok(())
+}
+
+#[server]
+pub async fn resume_sweep(id: SweepId) -> Result<(), ApiError> {
+    expect_context::<service::Service>().sweeps.resume(id).await?;
+    super::plain_form::back_to(&format!("/sweeps/{id}"));
+    Ok(())
+}
+
+#[cfg(feature = "ssr")]
+use on_the_server::{loss_points, named};
+
+#[cfg(feature = "ssr")]
+mod on_the_server {
+    use super::*;
+    use crate::charts::curve::smooth;
+    use domain::run::RunPicture;
+    use domain::sweep::NewSweep;
+
+    /// Points of a curve that are sent at most.
+    const MOST_POINTS: usize = 400;
+    /// Weight of the past, as the charts of a run begin with.
+    const SMOOTHING: f64 = 0.6;
+
+    pub async fn named(mut new: NewSweep) -> Result<SweepId, ApiError> {
+        let service = expect_context::<service::Service>();
+        if new.run.name.is_empty() {
+            let knobs: Vec<&str> = new.space.dimensions.iter().map(|dimension| dimension.knob.as_str()).collect();
+            new.run.name = format!("{}, {}", service.datasets.get(new.run.dataset_id).await?.name, knobs.join(" × "));
+        }
+        Ok(service.sweeps.start(new).await?)
+    }
+
+    /// The smoothed loss at the same steps in every run of a recipe.
+    pub fn loss_points(picture: &RunPicture) -> Vec<(u64, f64)> {
+        let total = picture.last_step().map_or(0, |point| point.total_steps) as usize;
+        let every = total.div_ceil(MOST_POINTS).max(1) as u64;
+        let smooth = smooth(picture.steps.iter().map(|point| point.loss), SMOOTHING);
+        let points = picture.steps.iter().map(|point| point.step).zip(smooth);
+        points.filter(|(step, _)| step.is_multiple_of(every) || *step == 1).collect()
+    }
+}
