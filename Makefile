@@ -18,7 +18,7 @@ fuzz_targets := engine/gguf engine/safetensors engine/adapter_config
 fuzz_targets += service/delimited service/json service/parquet service/xlsx service/containers
 node_modules := end2end/node_modules/.package-lock.json
 
-.PHONY: run site cuda test test-cuda lint lint-cuda test-rust test-fuzz test-browser fuzz bench bench-cuda wasm-target
+.PHONY: run site cuda test test-cuda lint lint-cuda test-rust test-fuzz test-browser fuzz bench bench-pages bench-cuda wasm-target
 
 run: site
 	exec ./target/release/ayar serve
@@ -98,6 +98,12 @@ bench: site
 	    echo "A split of data/sample/headlines.csv; there is no seed split in $(seed)"
 	    ./target/release/ayar bench --data data/sample/headlines.csv
 	fi
+
+# What pages transfer and how soon they can be read and used, in the browser of the tests.
+bench-pages: site $(node_modules)
+	chromium=$$(end2end/chromium.sh)
+	cd end2end
+	CHROMIUM="$$chromium" npx playwright test --config page-load.config.ts
 
 # What the README says of GPUs. The seed rows' tokens are not part of the repository; without them rows are synthetic.
 bench-cuda: cuda

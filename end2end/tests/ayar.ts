@@ -134,6 +134,8 @@ export const test = base.extend<Fixtures>({
     async ({ context }, use) => {
       const complaints = new Complaints();
       context.on("page", (page) => complaints.watch(page));
+      // A panic in WASM is many frames deep; ten of them are all of the panic's own.
+      await context.addInitScript(() => (Error.stackTraceLimit = 60));
       await use(complaints);
       expect(complaints.unexpected, "what the browser complained about").toEqual([]);
     },
@@ -225,6 +227,9 @@ export function upTo(steps: number): number[] {
 export async function seriousViolations(page: Page): Promise<string[]> {
   await page.evaluate(axe.source);
   return page.evaluate(async () => {
+    // A colour on its way from one theme to the other is neither; what is judged is where it ends. Asking for the
+    // animations brings the styles up to date first, so that no transition starts after this.
+    for (const animation of document.getAnimations()) if (animation instanceof CSSTransition) animation.finish();
     const { violations } = await (window as any).axe.run(document, { resultTypes: ["violations"] });
     return violations
       .filter((found: any) => ["serious", "critical"].includes(found.impact))

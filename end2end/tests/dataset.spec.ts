@@ -195,11 +195,11 @@ test("two people edit the same row: the second is told, nothing is overwritten",
     await expect(viewer.getByRole("form", { name: "Edit: Line 3" })).toBeVisible();
   }
   await page.getByLabel("Text, line 3").fill("Ada's words");
-  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("button", { name: "Save", exact: true }).click();
   await expect(news(page)).toContainText("Version 2: 1 row rewritten.");
 
   await second.getByLabel("Text, line 3").fill("Ben's words");
-  await second.getByRole("button", { name: "Save" }).click();
+  await second.getByRole("button", { name: "Save", exact: true }).click();
   await expect(second.getByRole("form", { name: "Edit: Line 3" })).toContainText("Ada has changed this row in version 2");
   await expect(second.getByRole("form", { name: "Edit: Line 3" })).toContainText("Ada's words");
   // Having seen it, the second may still want theirs.

@@ -37,6 +37,13 @@ const card = (page: Page, name: string) => page.getByRole("article", { name, exa
 const status = (card: Locator, word: string) => card.getByText(word, { exact: true });
 
 async function check(page: Page, source: string) {
+  // What is typed while the script is still on its way may be lost to it.
+  await page.waitForFunction(() => performance.getEntriesByName("interactive").length > 0);
+  await checkByForm(page, source);
+}
+
+/** As it goes without a script, too. */
+async function checkByForm(page: Page, source: string) {
   await page.getByLabel("From the Hub or from the server's disk").fill(source);
   await page.getByRole("button", { name: "Check" }).click();
 }
@@ -222,7 +229,7 @@ test("without a script a model is checked, added and removed, too", async ({ bro
   const context = await browser.newContext({ baseURL: ayar.url, javaScriptEnabled: false });
   const page = await context.newPage();
   await page.goto("/models");
-  await check(page, "team/tiny-gguf/tiny.gguf");
+  await checkByForm(page, "team/tiny-gguf/tiny.gguf");
   await page.getByRole("button", { name: "Add", exact: true }).click();
   await expect(async () => {
     await page.goto("/models");
