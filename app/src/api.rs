@@ -10,6 +10,7 @@ pub mod import_form;
 pub mod label_checks;
 pub mod manifests;
 pub mod models;
+pub mod people;
 #[cfg(feature = "ssr")]
 mod plain_form;
 pub mod run_form;

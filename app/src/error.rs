@@ -39,6 +39,8 @@ impl ApiError {
             ErrorKind::Invalid => "That does not work yet",
             ErrorKind::NotFound => "Not found",
             ErrorKind::Conflict => "Not possible right now",
+            ErrorKind::SignIn => "Sign in first",
+            ErrorKind::Forbidden => "Not allowed",
             ErrorKind::Busy => "Busy",
             ErrorKind::Internal => "Something broke",
         }

@@ -18,14 +18,18 @@ mod hydrate;
 pub mod live;
 pub mod pages;
 pub mod polled;
+pub mod refused;
 #[cfg(feature = "ssr")]
 pub mod report;
 pub mod reviewer;
+#[cfg(feature = "ssr")]
+pub mod session_cookie;
 pub mod theme;
 pub mod while_shown;
 pub mod why;
 
 use components::SiteHeader;
+use domain::people::Me;
 use leptos::nonce::use_nonce;
 use leptos::prelude::*;
 use leptos_meta::{MetaTags, provide_meta_context};
@@ -64,6 +68,9 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
 #[component]
 pub fn App() -> impl IntoView {
     provide_meta_context();
+    // The server knows who looks; it tells the browser with the page.
+    let me = SharedValue::new(|| use_context::<Me>().unwrap_or_default()).into_inner();
+    provide_context(me);
     view! {
         <Router>
             // Left to the browser, which moves the focus as well; the router would only scroll.
@@ -88,6 +95,12 @@ pub fn App() -> impl IntoView {
                         <Route path=path!("/deployments/:name") view=pages::deployment::DeploymentPage ssr=SsrMode::Async />
                         <Route path=path!("/sweeps/new") view=pages::new_sweep::NewSweepPage ssr=SsrMode::Async />
                         <Route path=path!("/sweeps/:id") view=pages::sweep::SweepPage ssr=SsrMode::Async />
+                        <Route path=path!("/sign-in") view=pages::sign_in::SignInPage ssr=SsrMode::Async />
+                        <Route path=path!("/setup/:token") view=pages::setup::SetupPage ssr=SsrMode::Async />
+                        <Route path=path!("/reset/:token") view=pages::reset::ResetPage ssr=SsrMode::Async />
+                        <Route path=path!("/invitations/:token") view=pages::invitation::InvitationPage ssr=SsrMode::Async />
+                        <Route path=path!("/account") view=pages::account::AccountPage ssr=SsrMode::Async />
+                        <Route path=path!("/people") view=pages::people::PeoplePage ssr=SsrMode::Async />
                         <Route path=path!("/classify") view=pages::classify::ClassifyPage ssr=SsrMode::Async />
                     </Routes>
                 </main>

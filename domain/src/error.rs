@@ -12,6 +12,10 @@ pub enum ErrorKind {
     NotFound,
     /// It exists, but not in a state in which this can be done.
     Conflict,
+    /// Nobody knows who asks: sign in, or send a key.
+    SignIn,
+    /// Whoever asks may not.
+    Forbidden,
     /// Too much is waiting already; try again in a moment.
     Busy,
     /// Something broke on our side: a disk, a database, a bug.
@@ -51,6 +55,14 @@ impl UserError {
 
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Conflict, message)
+    }
+
+    pub fn sign_in(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::SignIn, message)
+    }
+
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Forbidden, message)
     }
 
     pub fn internal(message: impl Into<String>) -> Self {

@@ -19,6 +19,7 @@ pub mod hub_dataset;
 pub mod manifest;
 pub mod metrics;
 pub mod model;
+pub mod people;
 pub mod prediction;
 pub mod reading;
 pub mod review;

@@ -19,6 +19,8 @@ const program = process.env.AYAR ?? join(root, "target/release/ayar");
 export class Ayar {
   private child?: ChildProcess;
   log = "";
+  /** What the present process has written to stdout. */
+  said = "";
 
   private constructor(
     readonly port: number,
@@ -47,14 +49,14 @@ export class Ayar {
     const child = spawn(program, args, { cwd: root, env: this.environment, stdio: ["ignore", "pipe", "pipe"] });
     this.child = child;
     child.stderr.on("data", (bytes) => (this.log += bytes));
-    let said = "";
+    this.said = "";
     await new Promise<void>((resolve, reject) => {
       child.stdout.on("data", (bytes) => {
-        said += bytes;
-        if (said.includes(`Ayar runs at ${this.url}`)) resolve();
+        this.said += bytes;
+        if (this.said.includes(`Ayar runs at ${this.url}`)) resolve();
       });
       child.once("error", reject);
-      child.once("exit", (code) => reject(new Error(`ayar ended with ${code} before it ran:\n${said}${this.log}`)));
+      child.once("exit", (code) => reject(new Error(`ayar ended with ${code} before it ran:\n${this.said}${this.log}`)));
     });
   }
 

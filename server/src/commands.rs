@@ -8,6 +8,7 @@ pub mod evaluate;
 pub mod export;
 mod hub;
 pub mod models;
+pub mod people;
 pub mod push;
 pub mod serve;
 pub mod train;

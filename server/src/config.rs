@@ -1,7 +1,8 @@
 //! How the server is set up: every option is an argument and an environment variable.
 
 use crate::arguments::{DEFAULT_BASE_MODEL, DeviceArgument};
-use clap::Args;
+use crate::http::access::Access;
+use clap::{Args, ValueEnum};
 use service::ServingLimits;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,11 +33,34 @@ pub struct ServeConfig {
     /// Folder of the built site, as `cargo site --release` leaves it
     #[arg(long, env = "AYAR_SITE_ROOT", default_value = "target/site")]
     pub site_root: PathBuf,
+    /// Whether people have to sign in; auto: unless the server listens to its own machine alone
+    #[arg(long, env = "AYAR_ACCESS", value_enum, default_value_t = AccessArgument::Auto)]
+    pub access: AccessArgument,
     #[command(flatten)]
     pub serving: ServingArguments,
     /// Folder in which every run gets TensorBoard's event files while it trains
     #[arg(long, env = "AYAR_TENSORBOARD", value_name = "DIR")]
     pub tensorboard: Option<PathBuf>,
+}
+
+/// The value of `--access`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AccessArgument {
+    Open,
+    SignIn,
+    Auto,
+}
+
+impl AccessArgument {
+    /// What it comes to for a server that listens there.
+    pub fn on(self, address: SocketAddr) -> Access {
+        match self {
+            Self::Open => Access::Open,
+            Self::SignIn => Access::SignIn,
+            Self::Auto if address.ip().is_loopback() => Access::Open,
+            Self::Auto => Access::SignIn,
+        }
+    }
 }
 
 /// How classification shares the device; see [`ServingLimits`].

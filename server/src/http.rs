@@ -1,5 +1,6 @@
 //! What the router's pages are made of besides Leptos.
 
+pub mod access;
 pub mod api;
 pub mod datasets;
 pub mod demo;

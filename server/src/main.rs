@@ -42,6 +42,8 @@ enum Command {
     Models(commands::models::ModelsArguments),
     /// Fetch an adapter or a model of the Hub as files
     Pull(commands::models::PullArguments),
+    /// Help people who cannot sign in
+    People(commands::people::PeopleArguments),
     /// Upload an adapter or an export to the Hub, as one commit
     Push(commands::push::PushArguments),
     /// Examine files of labelled texts, and import them
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Export(arguments) => commands::export::export(arguments),
         Command::Models(arguments) => commands::models::models(arguments),
         Command::Pull(arguments) => commands::models::pull(&arguments),
+        Command::People(arguments) => commands::people::people(arguments),
         Command::Push(arguments) => commands::push::push(&arguments),
         Command::Data(arguments) => commands::data::data(arguments),
         Command::Bench(arguments) => commands::bench::bench(arguments),

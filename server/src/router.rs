@@ -2,19 +2,19 @@
 
 use crate::http::api::{classify, document, hugging_face, stream};
 use crate::http::{
-    datasets, demo, docs, errors, evaluations, events, exports, guard, health, runs, saved_file, uploads,
+    access, datasets, demo, docs, errors, evaluations, events, exports, guard, health, runs, saved_file, uploads,
 };
 use crate::state::AppState;
 use app::{App, shell};
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use leptos::prelude::provide_context;
 use leptos_axum::{LeptosRoutes, generate_route_list};
 use tower_http::compression::CompressionLayer;
 use tower_http::services::ServeDir;
 
-/// The whole of what the process answers.
+/// The whole of what the process answers. Who may ask for what stands in `domain::people::access`.
 ///
 /// - `/healthz`
 /// - `/runs/{id}/events`: a run's events over a websocket
@@ -30,12 +30,14 @@ use tower_http::services::ServeDir;
 /// - `/demo/{token}`: a page for everybody who has its link
 /// - `/api/...`: the app's server functions
 /// - `/`, `/datasets`, `/models`, `/runs`, `/sweeps`, `/classify` and what is below them: the app's pages
+/// - `/sign-in`, `/setup/{token}`, `/reset/{token}`, `/invitations/{token}`, `/account`, `/people`: pages for accounts
 /// - anything else: a file of the site, or the app's page that says there is nothing here
 pub fn router(state: AppState) -> Router {
     let context = {
         let service = state.service.clone();
         move || {
             provide_context(service.clone());
+            access::give_caller();
             errors::give_pages_their_status();
         }
     };
@@ -94,6 +96,7 @@ pub fn router(state: AppState) -> Router {
         .route("/uploads/{id}", get(uploads::status).put(uploads::append))
         .fallback_service(files)
         .layer(from_fn(guard::limit_body))
+        .layer(from_fn_with_state(state.clone(), access::require))
         .layer(from_fn(guard::require_same_origin))
         .layer(from_fn(guard::set_headers))
         .with_state(state)

@@ -1,5 +1,6 @@
 //! What every handler can get at.
 
+use crate::http::access::Access;
 use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
 use service::Service;
@@ -8,4 +9,5 @@ use service::Service;
 pub struct AppState {
     pub leptos: LeptosOptions,
     pub service: Service,
+    pub access: Access,
 }

@@ -21,6 +21,7 @@ mod hub_datasets;
 pub mod label_checks;
 pub mod manifests;
 pub mod models;
+pub mod people;
 pub mod runs;
 pub mod saved_file;
 pub mod source;
@@ -44,6 +45,7 @@ pub use hub_datasets::HubDatasets;
 pub use label_checks::LabelChecks;
 pub use manifests::Manifests;
 pub use models::Models;
+pub use people::People;
 pub use runs::Runs;
 pub use sweeps::Sweeps;
 pub use tracking::{Tracking, TrackingConfig};
@@ -112,6 +114,7 @@ pub struct Service {
     pub manifests: Manifests,
     pub sweeps: Sweeps,
     pub tracking: Tracking,
+    pub people: People,
     life: Arc<Life>,
 }
 
@@ -240,6 +243,7 @@ impl Service {
             clock,
         };
         let deployments = Deployments::open(parts).await?;
+        let people = People::new(life.db.clone(), clock);
         let label_checks = LabelChecks::new(life.db.clone(), datasets.clone(), runs.clone(), clock);
         Ok(Self {
             datasets,
@@ -256,6 +260,7 @@ impl Service {
             manifests,
             sweeps,
             tracking,
+            people,
             life: Arc::new(life),
         })
     }

@@ -47,8 +47,8 @@ pub fn Notice(
 #[component]
 pub fn ErrorNotice(error: ApiError, #[prop(optional)] children: Option<Children>) -> impl IntoView {
     let tone = match error.kind() {
-        ErrorKind::Busy | ErrorKind::Conflict => Tone::Warning,
-        ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Internal => Tone::Bad,
+        ErrorKind::Busy | ErrorKind::Conflict | ErrorKind::SignIn => Tone::Warning,
+        ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Internal => Tone::Bad,
     };
     view! {
         <Notice tone title=error.title()>

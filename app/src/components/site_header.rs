@@ -1,4 +1,7 @@
+use crate::api::people::SignOut;
+use domain::people::Me;
 use leptos::prelude::*;
+use leptos::server_fn::ServerFn;
 use leptos_router::hooks::use_location;
 
 const PLACES: [(&str, &str); 6] = [
@@ -14,8 +17,11 @@ const PLACES: [(&str, &str); 6] = [
 #[component]
 pub fn SiteHeader() -> impl IntoView {
     let path = use_location().pathname;
+    let me = use_context::<Me>().unwrap_or_default();
+    let for_administrators = me.is_administrator().then_some(("/people", "People"));
     let places = PLACES
         .into_iter()
+        .chain(for_administrators)
         .map(|(href, name)| {
             let here = move || path.with(|path| path == href || (href != "/" && path.starts_with(&format!("{href}/"))));
             view! {
@@ -41,6 +47,22 @@ pub fn SiteHeader() -> impl IntoView {
             <nav class="nav" aria-label="Main">
                 <ul>{places}</ul>
             </nav>
+            {me.signed_in
+                .map(|(name, role)| {
+                    view! {
+                        <div class="signed-in">
+                            <a class="nav-link signed-in-name" href="/account">
+                                <span>{name}</span>
+                                <span class="small">{role.as_str()}</span>
+                            </a>
+                            <form method="post" action=SignOut::url()>
+                                <button type="submit" class="button button-quiet">
+                                    "Sign out"
+                                </button>
+                            </form>
+                        </div>
+                    }
+                })}
             // The click is handled by /theme.js, so that it works before the WASM is there.
             <button type="button" class="theme-toggle" data-theme-toggle="" aria-label="Light / dark, switch between them">
                 <svg viewBox="0 0 24 24" width="18" height="18" aria-hidden="true">

@@ -2,6 +2,7 @@
 
 use crate::arguments::looked_from;
 use crate::config::ServeConfig;
+use crate::http::access::Access;
 use crate::router::router;
 use crate::state::AppState;
 use anyhow::{Context, bail};
@@ -12,7 +13,7 @@ use service::tracking::MlflowSettings;
 use service::{Service, ServiceConfig, TrackingConfig};
 use std::future::Future;
 use std::io::{ErrorKind, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -58,6 +59,10 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
     })
     .await
     .with_context(|| format!("The data in {} cannot be opened", config.data_dir.display()))?;
+    let access = config.access.on(address);
+    if access == Access::Open && !address.ip().is_loopback() {
+        tracing::warn!("the server is open: everybody who reaches {address} may do everything");
+    }
     let leptos = LeptosOptions::builder()
         .output_name("app")
         .site_root(config.site_root.to_string_lossy().into_owned())
@@ -67,7 +72,7 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
         .build();
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let router = router(AppState { leptos, service: service.clone() });
+    let router = router(AppState { leptos, service: service.clone(), access });
     let mut server = tokio::spawn(
         axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(async {
@@ -76,6 +81,12 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
             .into_future(),
     );
     println!("Ayar runs at http://{address}");
+    if access == Access::SignIn
+        && let Some(token) = service.people.setup_link().await?
+    {
+        println!("There is no administrator yet. This link makes the first one, within a day:");
+        println!("http://{}/setup/{}", reachable(address), token.0);
+    }
     std::io::stdout().flush().context("stdout is closed")?;
 
     tokio::select! {
@@ -92,6 +103,16 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
         // Somebody holds a connection open. There is nothing to lose.
         Err(_) => Ok(()),
     }
+}
+
+/// Where a browser on this machine finds it.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Connections are files to the system, which often allows a thousand and lets a process ask for more.

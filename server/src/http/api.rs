@@ -43,7 +43,7 @@ pub struct ApiRefusal {
 pub struct ErrorBody {
     /// What happened, and what to do about it.
     error: String,
-    /// One word: `invalid`, `not_found`, `conflict`, `busy` or `internal`.
+    /// One word: `invalid`, `not_found`, `conflict`, `sign_in`, `forbidden`, `busy` or `internal`.
     kind: String,
 }
 
@@ -92,6 +92,8 @@ impl IntoResponse for ApiRefusal {
             ErrorKind::Invalid => "invalid",
             ErrorKind::NotFound => "not_found",
             ErrorKind::Conflict => "conflict",
+            ErrorKind::SignIn => "sign_in",
+            ErrorKind::Forbidden => "forbidden",
             ErrorKind::Busy => "busy",
             ErrorKind::Internal => "internal",
         };

@@ -107,7 +107,7 @@ fn unreadable(reason: &str) -> ApiRefusal {
 }
 
 /// Whoever asks, by address; of the newer kind by the part that a household has.
-fn client(address: SocketAddr) -> String {
+pub fn client(address: SocketAddr) -> String {
     match address.ip() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => match address.to_ipv4_mapped() {

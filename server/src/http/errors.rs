@@ -21,6 +21,8 @@ pub fn status_code(kind: ErrorKind) -> StatusCode {
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::SignIn => StatusCode::UNAUTHORIZED,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -71,7 +73,10 @@ pub async fn give_server_functions_their_status(request: Request, next: Next) ->
     let Ok(body) = to_bytes(body, LONGEST_ERROR_BYTES).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    head.status = status_code(ApiError::de(body.clone()).kind());
+    head.status = match ApiError::de(body.clone()) {
+        ApiError::Said(error) => status_of(&error),
+        other => status_code(other.kind()),
+    };
     head.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(head, Body::from(body))
 }
