@@ -225,12 +225,23 @@ export function upTo(steps: number): number[] {
   return Array.from({ length: steps }, (_, index) => index + 1);
 }
 
-/** What axe calls serious or critical, as lines that say what and where. */
+/**
+ * What axe calls serious or critical, as lines that say what and where. A page that is on its way from one state to the
+ * next (colours that change with the theme, rows that have just come) is looked at again: what is judged is where it ends.
+ */
 export async function seriousViolations(page: Page): Promise<string[]> {
+  let found = await violationsNow(page);
+  for (let again = 0; again < 3 && found.length; again++) {
+    await page.waitForTimeout(500);
+    found = await violationsNow(page);
+  }
+  return found;
+}
+
+async function violationsNow(page: Page): Promise<string[]> {
   await page.evaluate(axe.source);
   return page.evaluate(async () => {
-    // A colour on its way from one theme to the other is neither; what is judged is where it ends. Asking for the
-    // animations brings the styles up to date first, so that no transition starts after this.
+    // Asking for the animations brings the styles up to date first, so that no transition starts after this.
     for (const animation of document.getAnimations()) if (animation instanceof CSSTransition) animation.finish();
     const { violations } = await (window as any).axe.run(document, { resultTypes: ["violations"] });
     return violations
