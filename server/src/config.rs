@@ -1,11 +1,15 @@
-//! How the server is set up: every option is an argument and an environment variable.
+//! How the server is set up: every option is an argument, an environment variable, and a key of a configuration file (see
+//! [`file`]), in this order of precedence.
+
+pub mod file;
 
 use crate::arguments::{DEFAULT_BASE_MODEL, DeviceArgument};
 use crate::http::access::Access;
+use crate::telemetry::LogFormat;
 use clap::{Args, ValueEnum};
 use service::ServingLimits;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Args, Clone, Debug)]
@@ -38,9 +42,34 @@ pub struct ServeConfig {
     pub access: AccessArgument,
     #[command(flatten)]
     pub serving: ServingArguments,
+    /// TOML file whose keys are these options without their dashes in front
+    #[arg(long, env = file::ENVIRONMENT, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Name under which an open server is reached, beside numbers and localhost; several are separated by commas
+    #[arg(long = "host-name", env = "AYAR_HOST_NAMES", value_delimiter = ',', value_name = "NAME")]
+    pub host_names: Vec<String>,
+    /// Certificate chain in PEM; with its key, the server speaks https. SIGHUP reads both anew
+    #[arg(long, env = "AYAR_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, in PEM
+    #[arg(long, env = "AYAR_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Lets programs on other machines read /metrics, sent as a bearer token
+    #[arg(long, env = "AYAR_METRICS_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub metrics_token: Option<String>,
+    /// Lines for people, or one JSON object each
+    #[arg(long, env = "AYAR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
     /// Folder in which every run gets TensorBoard's event files while it trains
     #[arg(long, env = "AYAR_TENSORBOARD", value_name = "DIR")]
     pub tensorboard: Option<PathBuf>,
+}
+
+impl ServeConfig {
+    /// Certificate chain and key, if the server is to speak https.
+    pub fn tls(&self) -> Option<(&Path, &Path)> {
+        Some((self.tls_cert.as_deref()?, self.tls_key.as_deref()?))
+    }
 }
 
 /// The value of `--access`.

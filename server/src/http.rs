@@ -11,6 +11,8 @@ pub mod events;
 pub mod exports;
 pub mod guard;
 pub mod health;
+pub mod metrics;
+pub mod observe;
 pub mod runs;
 pub mod saved_file;
 pub mod uploads;

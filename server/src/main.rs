@@ -15,8 +15,15 @@ mod state;
 mod table;
 mod telemetry;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use config::file::{self, ConfigFile};
+use std::ffi::OsString;
 use std::process::ExitCode;
+use telemetry::LogFormat;
+
+const SERVE: &str = "serve";
+const CONFIG: &str = "config";
+const CHECK: &str = "check";
 
 /// Fine-tunes a 4-bit Llama with LoRA into a text classifier, in the browser or from the command line.
 #[derive(Parser)]
@@ -30,6 +37,8 @@ struct Cli {
 enum Command {
     /// Start the web app
     Serve(config::ServeConfig),
+    /// Look at what the web app is set up with
+    Config(commands::config::ConfigArguments),
     /// Train a classifier from CSV files and compare it with the base
     Train(Box<commands::train::TrainArguments>),
     /// Measure a trained classifier on a CSV file
@@ -55,10 +64,39 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ayar: {error:#}");
+            if error.is::<arguments::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let mut parser = Cli::command();
+    let mut file = None;
+    if arguments.get(1).is_some_and(|command| command == SERVE || command == CONFIG)
+        && let Some(path) = file::named(&arguments)
+    {
+        let serve = parser.find_subcommand(SERVE).cloned().unwrap_or_default();
+        let read = ConfigFile::read(&path, &serve)?;
+        parser = parser
+            .mut_subcommand(SERVE, |serve| read.put_into(serve))
+            .mut_subcommand(CONFIG, |config| config.mut_subcommand(CHECK, |check| read.put_into(check)));
+        file = Some(read);
+    }
     // clap ends the process itself: 0 after help, 2 for arguments it does not understand.
-    let cli = Cli::parse();
-    telemetry::start(matches!(cli.command, Command::Serve(_)));
-    let outcome = match cli.command {
+    let matches = parser.clone().get_matches_from(&arguments);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let log_format = match &cli.command {
+        Command::Serve(config) => config.log_format,
+        _ => LogFormat::Text,
+    };
+    telemetry::start(matches!(cli.command, Command::Serve(_)), log_format);
+    match cli.command {
+        Command::Config(_) => commands::config::check(&parser, &matches, file.as_ref()),
         Command::Serve(config) => commands::serve::serve(config),
         Command::Train(arguments) => commands::train::train(*arguments),
         Command::Evaluate(arguments) => commands::evaluate::evaluate(arguments),
@@ -71,12 +109,5 @@ fn main() -> ExitCode {
         Command::Data(arguments) => commands::data::data(arguments),
         Command::Bench(arguments) => commands::bench::bench(arguments),
         Command::Devices(arguments) => commands::devices::devices(&arguments),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ayar: {error:#}");
-            if error.is::<arguments::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
-        }
     }
 }

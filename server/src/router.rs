@@ -2,7 +2,8 @@
 
 use crate::http::api::{classify, document, hugging_face, stream};
 use crate::http::{
-    access, datasets, demo, docs, errors, evaluations, events, exports, guard, health, runs, saved_file, uploads,
+    access, datasets, demo, docs, errors, evaluations, events, exports, guard, health, metrics, observe, runs,
+    saved_file, uploads,
 };
 use crate::state::AppState;
 use app::{App, shell};
@@ -13,10 +14,11 @@ use leptos::prelude::provide_context;
 use leptos_axum::{LeptosRoutes, generate_route_list};
 use tower_http::compression::CompressionLayer;
 use tower_http::services::ServeDir;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 /// The whole of what the process answers. Who may ask for what stands in `domain::people::access`.
 ///
-/// - `/healthz`
+/// - `/healthz`, `/readyz`, `/metrics`: for those who watch over the server
 /// - `/runs/{id}/events`: a run's events over a websocket
 /// - `/runs/{id}/report`, `curves.csv`, `rows.csv`, `scores.csv`, `confusion.csv` (and `.json`), `/compare.csv` (and
 ///   `.json`): evaluations to be printed and saved
@@ -57,6 +59,8 @@ pub fn router(state: AppState) -> Router {
 
     Router::new()
         .route("/healthz", get(health::health))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
         .leptos_routes_with_context(&state, generate_route_list(App), context, page)
         .route("/datasets/{id}/export.csv", get(datasets::export))
         .route("/runs/{id}/report", get(evaluations::report))
@@ -95,9 +99,14 @@ pub fn router(state: AppState) -> Router {
         .route("/uploads", post(uploads::announce))
         .route("/uploads/{id}", get(uploads::status).put(uploads::append))
         .fallback_service(files)
+        .layer(from_fn(observe::name_route))
         .layer(from_fn(guard::limit_body))
+        // A body may take as long as it needs, but not stand still.
+        .layer(RequestBodyTimeoutLayer::new(guard::BODY_STANDS_STILL))
         .layer(from_fn_with_state(state.clone(), access::require))
         .layer(from_fn(guard::require_same_origin))
-        .layer(from_fn(guard::set_headers))
+        .layer(from_fn_with_state(state.hosts.clone(), guard::require_known_host))
+        .layer(from_fn_with_state(state.https, guard::set_headers))
+        .layer(from_fn_with_state(state.metrics.clone(), observe::observe))
         .with_state(state)
 }

@@ -5,6 +5,7 @@
 
 pub mod checkup;
 pub mod classifiers;
+pub mod condition;
 pub mod datasets;
 mod db;
 pub mod deployments;
@@ -121,6 +122,7 @@ pub struct Service {
 /// What ends with the service.
 struct Life {
     db: Database,
+    files: Files,
     feed: Feed,
     datasets: Datasets,
     runs: Runs,
@@ -185,7 +187,8 @@ impl Service {
         datasets.recover().await?;
         runs.recover().await?;
         models.recover().await?;
-        let parts = ExportsParts { db: db.clone(), files, runs: runs.clone(), models: models.clone(), clock };
+        let parts =
+            ExportsParts { db: db.clone(), files: files.clone(), runs: runs.clone(), models: models.clone(), clock };
         let exports = Exports::new(parts);
         exports.recover().await?;
         if let Some(sample) = config.sample
@@ -220,6 +223,7 @@ impl Service {
         let hub_datasets = HubDatasets::new(models.clone(), datasets.clone(), stop.clone());
         let life = Life {
             db,
+            files,
             feed: feed.clone(),
             datasets: datasets.clone(),
             runs: runs.clone(),

@@ -3,10 +3,16 @@
 use crate::arguments::looked_from;
 use crate::config::ServeConfig;
 use crate::http::access::Access;
+use crate::http::guard::{Hosts, Https};
+use crate::http::metrics::Metrics;
 use crate::router::router;
-use crate::state::AppState;
+use crate::state::{AppState, MetricsToken};
 use anyhow::{Context, bail};
+use axum::Router;
+use axum_server::tls_rustls::RustlsConfig;
+use axum_server::{Handle, Server};
 use engine::Device;
+use hyper_util::rt::TokioTimer;
 use leptos::config::{Env, LeptosOptions};
 use service::hub::HubSettings;
 use service::tracking::MlflowSettings;
@@ -18,9 +24,9 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 
+/// The head of a request has to come within this.
+const HEAD_WITHIN: Duration = Duration::from_secs(20);
 /// Requests that are still under way get this long when the server stops.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -45,6 +51,10 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
     let address = listener.local_addr().context("The address that was given cannot be told")?;
     let stop_signal = stop_signal()?;
     let mlflow = MlflowSettings::from_environment()?;
+    let tls = match config.tls() {
+        Some((certificate, key)) => Some(Certificate::read(certificate, key).await?),
+        None => None,
+    };
     let service = Service::open(ServiceConfig {
         data_dir: config.data_dir.clone(),
         database_url: config.database_url,
@@ -59,6 +69,7 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
     })
     .await
     .with_context(|| format!("The data in {} cannot be opened", config.data_dir.display()))?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let access = config.access.on(address);
     if access == Access::Open && !address.ip().is_loopback() {
         tracing::warn!("the server is open: everybody who reaches {address} may do everything");
@@ -71,21 +82,25 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
         .env(Env::PROD)
         .build();
 
-    let (stop, stopped) = oneshot::channel::<()>();
-    let router = router(AppState { leptos, service: service.clone(), access });
-    let mut server = tokio::spawn(
-        axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(async {
-                let _ = stopped.await;
-            })
-            .into_future(),
-    );
-    println!("Ayar runs at http://{address}");
+    let hosts = if access == Access::Open { Hosts::only(&config.host_names) } else { Hosts::all() };
+    let router = router(AppState {
+        leptos,
+        service: service.clone(),
+        access,
+        metrics: Metrics::default(),
+        metrics_token: config.metrics_token.map(MetricsToken::from),
+        hosts,
+        https: Https(tls.is_some()),
+    });
+    let handle = Handle::new();
+    let listener = listener.into_std().context("The address that was given cannot be listened on")?;
+    let mut server = tokio::spawn(answer(listener, router, tls, handle.clone()));
+    println!("Ayar runs at {scheme}://{address}");
     if access == Access::SignIn
         && let Some(token) = service.people.setup_link().await?
     {
         println!("There is no administrator yet. This link makes the first one, within a day:");
-        println!("http://{}/setup/{}", reachable(address), token.0);
+        println!("{scheme}://{}/setup/{}", reachable(address), token.0);
     }
     std::io::stdout().flush().context("stdout is closed")?;
 
@@ -97,12 +112,66 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
         name = stop_signal => tracing::info!("{name}: stopping; the run that trains writes a checkpoint first"),
     }
     service.shutdown().await;
-    let _ = stop.send(());
-    match timeout(STOP_WITHIN, server).await {
-        Ok(ended) => ended?.context("The server stopped"),
-        // Somebody holds a connection open. There is nothing to lose.
-        Err(_) => Ok(()),
+    // Who holds a connection open for longer loses nothing.
+    handle.graceful_shutdown(Some(STOP_WITHIN));
+    server.await?.context("The server stopped")
+}
+
+/// Answers requests until it is told to stop. Connections on which no request comes are closed.
+async fn answer(
+    listener: std::net::TcpListener,
+    router: Router,
+    tls: Option<Certificate>,
+    handle: Handle<SocketAddr>,
+) -> std::io::Result<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    match tls {
+        Some(certificate) => {
+            let server = axum_server::from_tcp_rustls(listener, certificate.config)?;
+            patient_with_nobody(server.handle(handle)).serve(service).await
+        }
+        None => patient_with_nobody(axum_server::from_tcp(listener)?.handle(handle)).serve(service).await,
     }
+}
+
+fn patient_with_nobody<Acceptor>(server: Server<SocketAddr, Acceptor>) -> Server<SocketAddr, Acceptor> {
+    let mut server = server.first_request_timeout(HEAD_WITHIN);
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+    let keep_alive = Some(Duration::from_secs(30));
+    server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
+    server
+}
+
+/// What the server shows for who it is. SIGHUP reads it anew, as after a renewal.
+struct Certificate {
+    config: RustlsConfig,
+}
+
+impl Certificate {
+    async fn read(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
+        let config = read_certificate(certificate, key).await?;
+        let mut hangup = signal(SignalKind::hangup()).context("Signals cannot be listened for")?;
+        let (renewed, certificate, key) = (config.clone(), certificate.to_path_buf(), key.to_path_buf());
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                match renewed.reload_from_pem_file(&certificate, &key).await {
+                    Ok(()) => tracing::info!("SIGHUP: the certificate was read anew"),
+                    Err(error) => tracing::error!(%error, "SIGHUP: the certificate cannot be read; the old one stays"),
+                }
+            }
+        });
+        Ok(Self { config })
+    }
+}
+
+/// # Errors
+/// One of the files is not what it should be, or the key belongs to another certificate.
+pub async fn read_certificate(certificate: &Path, key: &Path) -> anyhow::Result<RustlsConfig> {
+    // Whoever was there first has installed the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    RustlsConfig::from_pem_file(certificate, key).await.with_context(|| {
+        format!("The certificate {} and its key {} cannot be used together", certificate.display(), key.display())
+    })
 }
 
 /// Where a browser on this machine finds it.
@@ -127,7 +196,7 @@ pub fn allow_many_connections() {
     }
 }
 
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
@@ -163,7 +232,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
     })
 }
 
-fn require_site(site_root: &Path) -> anyhow::Result<()> {
+pub fn require_site(site_root: &Path) -> anyhow::Result<()> {
     for file in ["pkg/app.js", "pkg/app.wasm", "pkg/app.css"] {
         if !site_root.join(file).is_file() {
             bail!(
@@ -177,7 +246,7 @@ fn require_site(site_root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn require_base_model(base_model: &Path) -> anyhow::Result<()> {
+pub fn require_base_model(base_model: &Path) -> anyhow::Result<()> {
     if !base_model.exists() {
         bail!(
             "There is no base model at {}{}. Start from the folder of the repository, where {} lies, or name another \

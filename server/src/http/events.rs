@@ -4,6 +4,7 @@
 //! was away asks for what comes after the last event it has seen, and misses nothing.
 
 use crate::http::errors::HttpError;
+use crate::http::metrics::Metrics;
 use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
@@ -31,15 +32,17 @@ pub async fn events(
     Path(run): Path<RunId>,
     Query(position): Query<Position>,
     State(service): State<Service>,
+    State(metrics): State<Metrics>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     // An unknown run is told apart here, while there still is a status code to tell it with.
     if let Err(error) = service.runs.get(run).await {
         return HttpError::from(error).into_response();
     }
-    upgrade
-        .max_message_size(LONGEST_INCOMING_BYTES)
-        .on_upgrade(move |socket| send_events(socket, service, run, position.after))
+    upgrade.max_message_size(LONGEST_INCOMING_BYTES).on_upgrade(move |socket| async move {
+        let _counted = metrics.viewer();
+        send_events(socket, service, run, position.after).await;
+    })
 }
 
 /// Ends when the viewer leaves or stalls, or when the feed ends.

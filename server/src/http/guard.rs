@@ -3,8 +3,8 @@
 
 use crate::http::errors::HttpError;
 use axum::body::Body;
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::dataset::MAX_UPLOAD_BYTES;
@@ -13,6 +13,8 @@ use http_body_util::{BodyExt, Limited};
 use leptos::context::use_context;
 use leptos::nonce::use_nonce;
 use leptos_axum::ResponseOptions;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -28,6 +30,8 @@ const LONGEST_PIECE_BYTES: u64 = 64 * 1024 * 1024;
 const READS_ITS_OWN: [&str; 3] = ["/v1/", "/models/", "/demo/"];
 /// Everything else: forms, and texts to classify.
 const LONGEST_BODY_BYTES: u64 = 2 * 1024 * 1024;
+/// A body of which nothing comes for so long is given up: whoever sends it has gone, or wants to hold a connection.
+pub const BODY_STANDS_STILL: Duration = Duration::from_secs(30);
 /// How long the rest of a file that is too large is listened to before the answer is given.
 const HEAR_OUT: Duration = Duration::from_secs(60);
 
@@ -45,10 +49,59 @@ pub async fn require_same_origin(request: Request, next: Next) -> Response {
 
 fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    // HTTP/2 has no Host header; its authority stands in the URI.
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(uri.authority().map(|it| it.as_str()));
+    let host = host_of(headers, uri);
     let origin_host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
     host.is_some() && host == origin_host
+}
+
+/// The names under which a server without sign-in may be reached. A page of another site could have its own name point to
+/// this machine and would then count as ours (DNS rebinding); it cannot take an address of numbers, or `localhost`, for
+/// its name. Where people sign in, the browser keeps their cookie to the name under which they did, and every name will do.
+#[derive(Clone, Debug)]
+pub struct Hosts {
+    /// `None`: all of them.
+    known: Option<Arc<[String]>>,
+}
+
+impl Hosts {
+    pub fn all() -> Self {
+        Self { known: None }
+    }
+
+    /// Those, beside numbers and `localhost`.
+    pub fn only(names: &[String]) -> Self {
+        Self { known: Some(names.iter().map(|name| name.to_ascii_lowercase()).collect()) }
+    }
+
+    fn has(&self, host: &str) -> bool {
+        let Some(known) = &self.known else { return true };
+        let name = match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.split(':').next().unwrap_or_default(),
+        };
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        name.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost") || known.contains(&name)
+    }
+}
+
+/// Refuses requests under a name that the server does not have.
+pub async fn require_known_host(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+    match host_of(request.headers(), request.uri()) {
+        // HTTP/1.0 has none; browsers always send one.
+        None => next.run(request).await,
+        Some(host) if hosts.has(host) => next.run(request).await,
+        Some(host) => {
+            tracing::warn!(host, "a request under an unknown name was refused");
+            let words = "This server is not known under this name. If it is its own, start it with --host-name and the \
+                         name, or let people sign in with --access sign-in.\n";
+            (StatusCode::MISDIRECTED_REQUEST, words).into_response()
+        }
+    }
+}
+
+/// HTTP/2 has no Host header; its authority stands in the URI.
+fn host_of<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+    headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(uri.authority().map(|it| it.as_str()))
 }
 
 /// Cuts bodies off at the length that their path may have.
@@ -90,18 +143,30 @@ fn too_long(limit: u64) -> Response {
     response
 }
 
+/// Whether the server itself speaks https.
+#[derive(Clone, Copy, Debug)]
+pub struct Https(pub bool);
+
+/// For half a year, browsers come back over https alone.
+const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=15552000");
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+
 /// Headers for every answer. A handler that has set one already keeps it.
-pub async fn set_headers(request: Request, next: Next) -> Response {
+pub async fn set_headers(State(https): State<Https>, request: Request, next: Next) -> Response {
     let cache_control = cache_control(request.uri().path());
     let mut response = next.run(request).await;
     let defaults = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // Forms sent without scripts are sent back to the page that they came from, which `Referer` names.
         (header::REFERRER_POLICY, "same-origin"),
+        (PERMISSIONS_POLICY, "camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
         // Pages bring a policy of their own; this one is for files and plain answers.
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'self'"),
         (header::CACHE_CONTROL, cache_control),
     ];
+    if https.0 {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
+    }
     for (name, value) in defaults {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
@@ -150,6 +215,28 @@ mod tests {
             let mut pairs = vec![(header::HOST, "127.0.0.1:3000")];
             pairs.extend(origin.map(|origin| (header::ORIGIN, origin)));
             assert_eq!(is_same_origin(&headers(&pairs), &uri), same, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_server_answers_under_its_own_names_only() {
+        let hosts = Hosts::only(&["gpu-box".to_string()]);
+        for (host, is_known) in [
+            ("127.0.0.1:3000", true),
+            ("[::1]:3000", true),
+            ("192.0.2.7", true),
+            ("localhost:3000", true),
+            ("Localhost.", true),
+            ("ayar.localhost:3000", true),
+            ("GPU-box:3000", true),
+            ("gpu-box.evil.example", false),
+            ("evil.example:3000", false),
+            ("127.0.0.1.evil.example", false),
+            ("localhost.evil.example", false),
+            ("", false),
+        ] {
+            assert_eq!(hosts.has(host), is_known, "{host}");
+            assert!(Hosts::all().has(host));
         }
     }
 
