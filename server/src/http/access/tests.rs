@@ -1,6 +1,7 @@
 use super::*;
 use app::App;
 use axum::body::Body;
+use axum::http::StatusCode;
 use domain::people::access::Power;
 use domain::people::{Actor, Role, Scope};
 use leptos_axum::generate_route_list;
