@@ -8,7 +8,7 @@ use crate::state::AppState;
 use app::error::ApiError;
 use app::session_cookie::SessionCookie;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use domain::error::{ErrorKind, UserError};
