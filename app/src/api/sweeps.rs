@@ -42,10 +42,18 @@ pub struct SeedCurves {
 #[server]
 pub async fn list_runs_and_sweeps(page: u64, sweeps_page: u64) -> Result<RunsPageData, ApiError> {
     let service = expect_context::<service::Service>();
-    // Anybody can type a number into the address.
-    let (page, sweeps_page) = (page.min(LAST_PAGE), sweeps_page.min(LAST_PAGE));
-    let (runs, total_runs) = service.runs.page_of_single(page * RUNS_ON_A_PAGE, RUNS_ON_A_PAGE).await?;
-    let (found, total_sweeps) = service.sweeps.page(sweeps_page * SWEEPS_ON_A_PAGE, SWEEPS_ON_A_PAGE).await?;
+    // Anybody can type a number into the address: what is too large is the last page.
+    let (mut page, mut sweeps_page) = (page.min(LAST_PAGE), sweeps_page.min(LAST_PAGE));
+    let (mut runs, total_runs) = service.runs.page_of_single(page * RUNS_ON_A_PAGE, RUNS_ON_A_PAGE).await?;
+    if runs.is_empty() && total_runs > 0 {
+        page = (total_runs - 1) / RUNS_ON_A_PAGE;
+        runs = service.runs.page_of_single(page * RUNS_ON_A_PAGE, RUNS_ON_A_PAGE).await?.0;
+    }
+    let (mut found, total_sweeps) = service.sweeps.page(sweeps_page * SWEEPS_ON_A_PAGE, SWEEPS_ON_A_PAGE).await?;
+    if found.is_empty() && total_sweeps > 0 {
+        sweeps_page = (total_sweeps - 1) / SWEEPS_ON_A_PAGE;
+        found = service.sweeps.page(sweeps_page * SWEEPS_ON_A_PAGE, SWEEPS_ON_A_PAGE).await?.0;
+    }
     let mut sweeps = Vec::with_capacity(found.len());
     for sweep in found {
         let members = service.runs.of_sweep(sweep.id).await?;
