@@ -30,4 +30,5 @@ pub mod spec;
 pub mod split;
 pub mod sweep;
 pub mod template;
+pub mod thinning;
 pub mod version;

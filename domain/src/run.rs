@@ -323,6 +323,13 @@ pub struct RunPicture {
     pub scoring: Option<ScoringProgress>,
     pub steps: Vec<StepPoint>,
     pub validations: Vec<ValidationPoint>,
+    /// One per look at the validation rows: the mean training loss of the steps since the look before, counted while all
+    /// of them are at hand.
+    #[serde(default)]
+    pub training_losses: Vec<f64>,
+    /// Sum and number of the training losses since the last look.
+    #[serde(default)]
+    pub since_look: (f64, u64),
     pub before: Option<Evaluation>,
     pub after: Option<Evaluation>,
     /// Counts so far of an evaluation that is under way.
@@ -377,8 +384,15 @@ impl RunPicture {
                     seconds_left: *seconds_left,
                 });
             }
-            RunEvent::Step(point) => self.steps.push(*point),
-            RunEvent::Validation(point) => self.validations.push(*point),
+            RunEvent::Step(point) => {
+                self.since_look = (self.since_look.0 + point.loss, self.since_look.1 + 1);
+                self.steps.push(*point);
+            }
+            RunEvent::Validation(point) => {
+                let (sum, count) = std::mem::take(&mut self.since_look);
+                self.training_losses.push(sum / count.max(1) as f64);
+                self.validations.push(*point);
+            }
             RunEvent::ValidationConfusion { step, confusion } => {
                 self.validation_confusion = Some((*step, confusion.clone()));
             }
@@ -396,6 +410,10 @@ impl RunPicture {
                 self.steps.retain(|point| point.step <= *from_step);
                 self.validations.retain(|point| point.step <= *from_step);
                 self.validation_confusion.take_if(|(step, _)| *step > *from_step);
+                self.training_losses.truncate(self.validations.len());
+                let last_look = self.validations.last().map_or(0, |look| look.step);
+                let since = self.steps.iter().filter(|point| point.step > last_look);
+                self.since_look = since.fold((0.0, 0), |(sum, count), point| (sum + point.loss, count + 1));
             }
             RunEvent::Log { level, message } => {
                 self.log.push(LogLine { at_ms: stored.at_ms, level: *level, message: message.clone() });

@@ -382,6 +382,15 @@ impl Deployments {
         let _changing = self.changing.lock().await;
         let now = (self.clock)();
         let mut transaction = self.db.begin_write().await?;
+        let row = sqlx::query("SELECT * FROM deployments WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&mut *transaction)
+            .await?
+            .ok_or_else(|| no_such(name))?;
+        if route_from(&row)? == route {
+            // Two people have clicked the same button: the second finds it done.
+            return Ok(());
+        }
         let changed =
             sqlx::query("UPDATE deployments SET version = $2, canary = $3, canary_percent = $4 WHERE name = $1")
                 .bind(name)

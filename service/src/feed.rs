@@ -4,6 +4,8 @@
 //! the two; what then comes live is taken only if it is the very next event. Anything else (too slow and overtaken, two
 //! writers at once) sends it back to the table. So a watcher sees every event once and in order, however it is
 //! disturbed.
+//!
+//! An event is turned into JSON once, however many watch.
 
 use crate::Clock;
 use crate::db::{Database, json_column, to_json};
@@ -29,7 +31,14 @@ pub struct Feed {
     watchers: Arc<Mutex<Option<Watchers>>>,
 }
 
-type Watchers = HashMap<RunId, broadcast::Sender<StoredEvent>>;
+type Watchers = HashMap<RunId, broadcast::Sender<Told>>;
+
+/// An event as it is sent: the JSON of a [`StoredEvent`]. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub seq: i64,
+    pub json: Arc<str>,
+}
 
 /// One viewer's place in a run's history.
 pub struct Watch {
@@ -37,7 +46,7 @@ pub struct Watch {
     run: RunId,
     /// The last event that was given out.
     seen: i64,
-    live: broadcast::Receiver<StoredEvent>,
+    live: broadcast::Receiver<Told>,
     /// The table may hold events that have not been given out.
     is_behind: bool,
 }
@@ -85,7 +94,15 @@ impl Feed {
         let Some(watchers) = watchers.as_mut() else { return };
         let Some(sender) = watchers.get(&run) else { return };
         for event in events {
-            if sender.send(event.clone()).is_err() {
+            let json = match serde_json::to_string(event) {
+                Ok(json) => json.into(),
+                Err(error) => {
+                    // It is in the table; the next one sends the watchers there.
+                    tracing::error!(%error, run, seq = event.seq, "an event cannot be written as JSON");
+                    continue;
+                }
+            };
+            if sender.send(Told { seq: event.seq, json }).is_err() {
                 // The last watcher has gone.
                 watchers.remove(&run);
                 return;
@@ -108,6 +125,12 @@ impl Feed {
         Watch { db: self.db.clone(), run, seen: after.max(0), live, is_behind: true }
     }
 
+    /// The events after number `after`, at most [`BATCH`] of them.
+    pub(crate) async fn read(&self, run: RunId, after: i64) -> Result<Vec<StoredEvent>> {
+        let rows = batch(&self.db, run, after).await?;
+        rows.iter().map(event_from).collect()
+    }
+
     /// All events of a run so far.
     pub(crate) async fn history(&self, run: RunId) -> Result<Vec<StoredEvent>> {
         let rows = sqlx::query("SELECT seq, at_ms, event FROM run_events WHERE run_id = $1 ORDER BY seq")
@@ -124,9 +147,21 @@ impl Feed {
 }
 
 impl Watch {
+    /// As [`Watch::next_told`], read back.
+    pub async fn next(&mut self) -> Option<Vec<StoredEvent>> {
+        let events = self.next_told().await?;
+        match events.iter().map(|event| serde_json::from_str(&event.json)).collect() {
+            Ok(events) => Some(events),
+            Err(error) => {
+                tracing::error!(%error, run = self.run, "a run's events cannot be read back");
+                None
+            }
+        }
+    }
+
     /// The next events, at least one and at most [`BATCH`]; waits until there are some. `None`: the service stops, or
     /// the table could not be read, which the log tells. Giving up the waiting loses nothing.
-    pub async fn next(&mut self) -> Option<Vec<StoredEvent>> {
+    pub async fn next_told(&mut self) -> Option<Vec<Told>> {
         loop {
             if self.is_behind {
                 match self.read_table().await {
@@ -161,7 +196,7 @@ impl Watch {
         }
     }
 
-    fn take_live(&mut self, event: StoredEvent, events: &mut Vec<StoredEvent>) {
+    fn take_live(&mut self, event: Told, events: &mut Vec<Told>) {
         if event.seq <= self.seen {
             return;
         }
@@ -174,28 +209,39 @@ impl Watch {
         events.push(event);
     }
 
-    fn give_out(&mut self, events: Vec<StoredEvent>) -> Option<Vec<StoredEvent>> {
+    fn give_out(&mut self, events: Vec<Told>) -> Option<Vec<Told>> {
         self.seen = events.last()?.seq;
         Some(events)
     }
 
-    async fn read_to_the_end(&mut self) -> Option<Vec<StoredEvent>> {
+    async fn read_to_the_end(&mut self) -> Option<Vec<Told>> {
         // The database may be closed by now, too; then this is the end as well.
         let events = self.read_table().await.ok()?;
         self.give_out(events)
     }
 
-    async fn read_table(&self) -> Result<Vec<StoredEvent>> {
-        let rows = sqlx::query(
-            "SELECT seq, at_ms, event FROM run_events WHERE run_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-        )
-        .bind(self.run)
-        .bind(self.seen)
-        .bind(BATCH as i64)
-        .fetch_all(&self.db.pool)
-        .await?;
-        rows.iter().map(event_from).collect()
+    /// The table holds JSON already.
+    async fn read_table(&self) -> Result<Vec<Told>> {
+        let rows = batch(&self.db, self.run, self.seen).await?;
+        rows.iter()
+            .map(|row| {
+                let (seq, at_ms): (i64, i64) = (row.try_get("seq")?, row.try_get("at_ms")?);
+                let event: &str = row.try_get("event")?;
+                Ok(Told { seq, json: format!("{{\"seq\":{seq},\"at_ms\":{at_ms},\"event\":{event}}}").into() })
+            })
+            .collect()
     }
+}
+
+async fn batch(db: &Database, run: RunId, after: i64) -> Result<Vec<AnyRow>> {
+    let rows =
+        sqlx::query("SELECT seq, at_ms, event FROM run_events WHERE run_id = $1 AND seq > $2 ORDER BY seq LIMIT $3")
+            .bind(run)
+            .bind(after)
+            .bind(BATCH as i64)
+            .fetch_all(&db.pool)
+            .await?;
+    Ok(rows)
 }
 
 fn event_from(row: &AnyRow) -> Result<StoredEvent> {
@@ -306,6 +352,24 @@ mod tests {
         let mut late = feed.watch(1, 1);
         take(&mut late, 1, 1).await;
         assert_eq!(late.next().await, None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_who_watch_share_the_json_of_an_event_and_it_is_that_of_the_table() {
+        let (_folder, feed) = feed().await;
+        let (mut one, mut other) = (feed.watch(1, 0), feed.watch(1, 0));
+        let first = feed.record(1, event(0)).await.unwrap();
+        // Both have come to the end of the table.
+        assert_eq!((one.next().await.unwrap(), other.next().await.unwrap()), (vec![first.clone()], vec![first]));
+        for watch in [&mut one, &mut other] {
+            assert!(tokio::time::timeout(std::time::Duration::from_millis(200), watch.next_told()).await.is_err());
+        }
+        let second = feed.record(1, event(1)).await.unwrap();
+        let (live, same) = (one.next_told().await.unwrap(), other.next_told().await.unwrap());
+        assert!(Arc::ptr_eq(&live[0].json, &same[0].json));
+        let read = feed.watch(1, 1).next_told().await.unwrap();
+        assert_eq!(read[0].json, live[0].json);
+        assert_eq!(serde_json::from_str::<StoredEvent>(&read[0].json).unwrap(), second);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,9 @@
 
 mod deal;
 mod estimate;
+mod lists;
+mod made_up;
+mod picture;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -17,14 +20,14 @@ use crate::models::Models;
 use domain::catalogue::{AdapterSource, ModelId};
 use domain::error::UserError;
 use domain::run::{
-    LogLevel, NewRun, RunAction, RunDetail, RunEvent, RunId, RunPicture, RunStatus, RunSummary, StoredEvent, TestRow,
+    LogLevel, NewRun, RunAction, RunDetail, RunEvent, RunId, RunStatus, RunSummary, StoredEvent, TestRow,
 };
 use domain::spec::TrainSpec;
 use domain::sweep::SweepId;
 use engine::classify::ClassifierFile;
 use engine::train::{TrainRequest, adapter_directory};
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row as _, Transaction};
+use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,9 +35,13 @@ use tokio::sync::Notify;
 
 use deal::deal;
 pub(crate) use deal::{Dealt, Pins, TestNote};
+pub use made_up::made_up_step;
 
 /// Longest name of a run, in characters.
 const MAX_NAME_CHARS: usize = 200;
+
+/// Two equal runs that are started so near each other are one that was asked for twice.
+const TWINS_WITHIN_MS: i64 = 10_000;
 
 /// Clones share everything.
 #[derive(Clone)]
@@ -86,6 +93,16 @@ pub(crate) struct NewTrial {
     pub pause_at: Option<i64>,
 }
 
+/// A run that can be stored.
+struct NewlyDealt<'a> {
+    new: NewRun,
+    pins: Pins,
+    dealt: &'a Dealt,
+    trial: Option<NewTrial>,
+    /// Not beside a twin that has just been started.
+    once: bool,
+}
+
 /// A finished run, as far as a classifier needs it.
 pub(crate) struct FinishedRun {
     pub base: ModelId,
@@ -94,10 +111,14 @@ pub(crate) struct FinishedRun {
     pub directory: PathBuf,
 }
 
-const SUMMARY: &str = "SELECT r.*, d.name AS dataset_name, (SELECT COUNT(*) FROM runs q WHERE q.status IN ('running', \
-                       'cancelling') OR (q.status = 'queued' AND q.queue_order < r.queue_order)) AS ahead \
-                       FROM runs r JOIN datasets d ON d.id = r.dataset_id WHERE r.id = $1 OR $1 = 0 \
-                       ORDER BY r.id DESC";
+/// What lists show of runs; the rest of the statement says of which ones and in what order.
+fn summaries(rest: &'static str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!(
+        "SELECT r.*, d.name AS dataset_name, (SELECT COUNT(*) FROM runs q WHERE q.status IN ('running', 'cancelling') OR \
+         (q.status = 'queued' AND q.queue_order < r.queue_order)) AS ahead FROM runs r JOIN datasets d ON d.id = \
+         r.dataset_id {rest}"
+    ))
+}
 
 impl Runs {
     pub(crate) fn new(parts: RunsParts) -> Self {
@@ -114,6 +135,15 @@ impl Runs {
         let pins = Pins::now(&self.datasets, &new).await?;
         let dealt = self.deal(&new, &pins).await?;
         self.start_dealt(new, pins, &dealt, None).await
+    }
+
+    /// As [`Runs::start`]; but where a run of the same name and settings, which would come to the same numbers, was
+    /// started within the last seconds and still waits or trains, that one is meant. So two clicks start one run.
+    pub async fn start_once(&self, new: NewRun) -> Result<RunId> {
+        self.check(&new).await?;
+        let pins = Pins::now(&self.datasets, &new).await?;
+        let dealt = self.deal(&new, &pins).await?;
+        self.store(NewlyDealt { new, pins, dealt: &dealt, trial: None, once: true }).await
     }
 
     /// Whether its recipe, its base and the adapter that it goes on from can be trained with; its rows apart.
@@ -141,6 +171,11 @@ impl Runs {
         trial: Option<NewTrial>,
     ) -> Result<RunId> {
         self.check(&new).await?;
+        self.store(NewlyDealt { new, pins, dealt, trial, once: false }).await
+    }
+
+    async fn store(&self, newly: NewlyDealt<'_>) -> Result<RunId> {
+        let NewlyDealt { new, pins, dealt, trial, once } = newly;
         let base = self.models.info(new.base_model).await?;
         let cleanliness = dealt.cleanliness();
         let id = self.db.next_number("run").await?;
@@ -148,7 +183,11 @@ impl Runs {
         let new = NewRun { name: run_name(&new.name, id), dataset_version: Some(pins.dataset), ..new };
         let now = (self.clock)();
 
+        let request = to_json(&new)?;
         let mut transaction = self.db.begin_write().await?;
+        if once && let Some(twin) = twin(&mut transaction, &request, now).await? {
+            return Ok(twin);
+        }
         sqlx::query(
             "INSERT INTO runs (id, name, status, queue_order, dataset_id, base_model, request, labels, train_rows, \
              validation_rows, test_rows, progress, created_at_ms, base_model_id, dataset_version, pins, cleanliness) \
@@ -160,7 +199,7 @@ impl Runs {
         .bind(queue_order)
         .bind(new.dataset_id)
         .bind(base.name)
-        .bind(to_json(&new)?)
+        .bind(request)
         .bind(to_json(&dealt.labels)?)
         .bind(dealt.train.len() as i64)
         .bind(dealt.validation.len() as i64)
@@ -204,7 +243,7 @@ impl Runs {
 
     /// All runs, the newest first.
     pub async fn list(&self) -> Result<Vec<RunSummary>> {
-        let rows = sqlx::query(SUMMARY).bind(0_i64).fetch_all(&self.db.pool).await?;
+        let rows = sqlx::query(summaries("ORDER BY r.id DESC")).fetch_all(&self.db.pool).await?;
         rows.iter().map(summary_from).collect()
     }
 
@@ -226,12 +265,6 @@ impl Runs {
             base_model: request.base_model,
             start_from: request.start_from,
         })
-    }
-
-    /// What the run's events so far add up to.
-    pub async fn picture(&self, id: RunId) -> Result<RunPicture> {
-        self.row(id).await?;
-        Ok(RunPicture::from_events(&self.feed.history(id).await?))
     }
 
     /// Asks for a stop. A queued run is cancelled at once; a running one writes a checkpoint first.
@@ -379,6 +412,10 @@ impl Runs {
         transaction.commit().await?;
         self.feed.announce(id, &stored);
         if next.is_settled() {
+            // Whoever opens its page reads what has been kept.
+            if let Err(error) = self.thinned_picture(id).await {
+                tracing::warn!(%error, run = id, "the picture of a run was not kept; its page makes it anew");
+            }
             self.settled.notify_one();
         }
         Ok(next)
@@ -457,7 +494,7 @@ impl Runs {
         if id <= 0 {
             return Err(no_such_run(id));
         }
-        let row = sqlx::query(SUMMARY).bind(id).fetch_optional(&self.db.pool).await?;
+        let row = sqlx::query(summaries("WHERE r.id = $1")).bind(id).fetch_optional(&self.db.pool).await?;
         row.ok_or_else(|| no_such_run(id))
     }
 
@@ -474,6 +511,22 @@ impl Runs {
         }
         Ok(stored)
     }
+}
+
+/// The run that was started from the same words within the last seconds. The transaction holds the write lock, so that
+/// no twin comes about in between.
+async fn twin(transaction: &mut Transaction<'static, Any>, request: &str, now: i64) -> Result<Option<RunId>> {
+    let row = sqlx::query(
+        "SELECT id FROM runs WHERE id > (SELECT MAX(id) FROM runs) - 20 AND created_at_ms > $1 AND request = $2 AND \
+         status IN ($3, $4) ORDER BY id LIMIT 1",
+    )
+    .bind(now - TWINS_WITHIN_MS)
+    .bind(request)
+    .bind(RunStatus::Queued.as_str())
+    .bind(RunStatus::Running.as_str())
+    .fetch_optional(&mut **transaction)
+    .await?;
+    Ok(row.map(|row| row.try_get("id")).transpose()?)
 }
 
 pub(crate) fn log(level: LogLevel, message: impl Into<String>) -> RunEvent {

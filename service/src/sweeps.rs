@@ -229,6 +229,26 @@ impl Sweeps {
         Ok(summaries)
     }
 
+    /// The newest first: `count` of them after the first `skip`, and how many there are.
+    pub async fn page(&self, skip: u64, count: u64) -> Result<(Vec<SweepSummary>, u64)> {
+        let total = sqlx::query("SELECT COUNT(*) AS total FROM sweeps").fetch_one(&self.db.pool).await?;
+        let rows = sqlx::query(
+            "SELECT s.*, d.name AS dataset_name FROM sweeps s JOIN datasets d ON d.id = s.dataset_id ORDER BY s.id DESC \
+             LIMIT $1 OFFSET $2",
+        )
+        .bind(i64::try_from(count).unwrap_or(i64::MAX))
+        .bind(i64::try_from(skip).unwrap_or(i64::MAX))
+        .fetch_all(&self.db.pool)
+        .await?;
+        let mut summaries = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut summary = summary_from(row)?;
+            summary.runs = self.runs_of(summary.id).await?;
+            summaries.push(summary);
+        }
+        Ok((summaries, total.try_get::<i64, _>("total")? as u64))
+    }
+
     /// A sweep with its trials as they stand now.
     pub async fn get(&self, id: SweepId) -> Result<SweepDetail> {
         self.look(id).await

@@ -20,8 +20,7 @@ pub struct Classifiers {
 #[server]
 pub async fn list_classifiers() -> Result<Classifiers, ApiError> {
     let service = expect_context::<service::Service>();
-    let mut runs = service.runs.list().await?;
-    runs.retain(|run| run.status == domain::run::RunStatus::Finished);
+    let runs = service.runs.finished_runs(None, u64::MAX).await?;
     let mut adapters = service.models.list().await?;
     adapters.retain(|model| model.adapter.as_ref().is_some_and(|adapter| !adapter.labels.is_empty()));
     Ok(Classifiers { runs, adapters })

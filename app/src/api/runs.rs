@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunPageData {
     pub detail: RunDetail,
+    /// Of a long run without the steps that do not stand out.
     pub picture: RunPicture,
     /// What the catalogue calls the base; what its file did, where it has been removed.
     pub base_name: String,
@@ -46,11 +47,20 @@ pub struct NewRunData {
     pub from: Option<RunDetail>,
 }
 
+/// Finished runs that the overview shows.
+#[cfg(feature = "ssr")]
+const LATEST: u64 = 5;
+
 /// What the overview shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OverviewData {
     pub datasets: Vec<DatasetSummary>,
-    pub runs: Vec<RunSummary>,
+    /// The newest first.
+    pub under_way: Vec<RunSummary>,
+    /// The newest of those that have finished.
+    pub finished: Vec<RunSummary>,
+    /// How many have finished in all.
+    pub finished_in_all: u64,
     pub base: BaseModelInfo,
     pub device: DeviceInfo,
 }
@@ -64,16 +74,13 @@ pub struct SplitBasis {
 }
 
 #[server]
-pub async fn list_runs() -> Result<Vec<RunSummary>, ApiError> {
-    Ok(expect_context::<service::Service>().runs.list().await?)
-}
-
-#[server]
 pub async fn get_overview() -> Result<OverviewData, ApiError> {
     let service = expect_context::<service::Service>();
     Ok(OverviewData {
         datasets: service.datasets.list().await?,
-        runs: service.runs.list().await?,
+        under_way: service.runs.moving().await?,
+        finished: service.runs.finished_runs(None, LATEST).await?,
+        finished_in_all: service.runs.count_finished().await?,
         base: service.models.info(domain::catalogue::OWN_MODEL).await?,
         device: service.models.device(),
     })
@@ -92,7 +99,7 @@ pub async fn get_run(id: RunId) -> Result<RunPageData, ApiError> {
     };
     let base = service.models.get(detail.base_model).await.ok();
     let base_name = base.map_or_else(|| detail.summary.base_model.clone(), |base| crate::format::model_name(&base));
-    Ok(RunPageData { detail, base_name, picture: service.runs.picture(id).await?, started_from })
+    Ok(RunPageData { detail, base_name, picture: service.runs.thinned_picture(id).await?, started_from })
 }
 
 /// What of a run its events do not tell: its place in the queue, and when it was started and ended.
@@ -194,16 +201,13 @@ mod on_the_server {
     use crate::api::run_form::{FieldError, automatic_name};
     use domain::catalogue::{ModelKind, ModelStatus};
     use domain::error::UserError;
-    use domain::run::RunStatus;
 
     /// Finished runs that are offered as starting points: the newest.
-    const RUNS_OFFERED: usize = 50;
+    const RUNS_OFFERED: u64 = 50;
 
     pub async fn finished_runs(service: &service::Service) -> Result<Vec<StartingPoint>, ApiError> {
-        let runs = service.runs.list().await?;
-        let finished = runs.into_iter().filter(|run| run.status == RunStatus::Finished).take(RUNS_OFFERED);
         let mut points = Vec::new();
-        for run in finished {
+        for run in service.runs.finished_runs(None, RUNS_OFFERED).await? {
             let detail = service.runs.get(run.id).await?;
             points.push(StartingPoint {
                 source: AdapterSource::Run(run.id),
@@ -246,7 +250,7 @@ mod on_the_server {
         }
         let seeds = form.seeds()?;
         if seeds == 1 {
-            let run = service.runs.start(run).await?;
+            let run = service.runs.start_once(run).await?;
             return Ok(Started { run, page: format!("/runs/{run}") });
         }
         let sweep = service.sweeps.start_seeds(run, seeds).await?;

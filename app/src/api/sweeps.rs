@@ -7,12 +7,28 @@ use domain::sweep::{BandPoint, SweepDetail, SweepId, SweepSummary};
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// What the page of all runs shows besides them.
+/// Runs on one page of the list.
+pub const RUNS_ON_A_PAGE: u64 = 50;
+/// Sweeps on one page of theirs.
+pub const SWEEPS_ON_A_PAGE: u64 = 10;
+
+#[cfg(feature = "ssr")]
+const LAST_PAGE: u64 = 1_000_000;
+
+/// What the page of all runs shows: a page of those that belong to no sweep, and a page of the sweeps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunsPageData {
-    /// All runs, those of sweeps among them.
+    /// Of the runs, counted from 0.
+    pub page: u64,
     pub runs: Vec<RunSummary>,
-    pub sweeps: Vec<SweepSummary>,
+    /// On all pages.
+    pub total_runs: u64,
+    /// Of the sweeps, counted from 0.
+    pub sweeps_page: u64,
+    /// Each with its runs.
+    pub sweeps: Vec<(SweepSummary, Vec<RunSummary>)>,
+    /// On all pages.
+    pub total_sweeps: u64,
 }
 
 /// The curves of several seeds as one: mean and deviation at each step.
@@ -22,10 +38,28 @@ pub struct SeedCurves {
     pub macro_f1: Vec<BandPoint>,
 }
 
+/// Pages count from 0.
 #[server]
-pub async fn list_runs_and_sweeps() -> Result<RunsPageData, ApiError> {
+pub async fn list_runs_and_sweeps(page: u64, sweeps_page: u64) -> Result<RunsPageData, ApiError> {
     let service = expect_context::<service::Service>();
-    Ok(RunsPageData { sweeps: service.sweeps.list().await?, runs: service.runs.list().await? })
+    // Anybody can type a number into the address: what is too large is the last page.
+    let (mut page, mut sweeps_page) = (page.min(LAST_PAGE), sweeps_page.min(LAST_PAGE));
+    let (mut runs, total_runs) = service.runs.page_of_single(page * RUNS_ON_A_PAGE, RUNS_ON_A_PAGE).await?;
+    if runs.is_empty() && total_runs > 0 {
+        page = (total_runs - 1) / RUNS_ON_A_PAGE;
+        runs = service.runs.page_of_single(page * RUNS_ON_A_PAGE, RUNS_ON_A_PAGE).await?.0;
+    }
+    let (mut found, total_sweeps) = service.sweeps.page(sweeps_page * SWEEPS_ON_A_PAGE, SWEEPS_ON_A_PAGE).await?;
+    if found.is_empty() && total_sweeps > 0 {
+        sweeps_page = (total_sweeps - 1) / SWEEPS_ON_A_PAGE;
+        found = service.sweeps.page(sweeps_page * SWEEPS_ON_A_PAGE, SWEEPS_ON_A_PAGE).await?.0;
+    }
+    let mut sweeps = Vec::with_capacity(found.len());
+    for sweep in found {
+        let members = service.runs.of_sweep(sweep.id).await?;
+        sweeps.push((sweep, members));
+    }
+    Ok(RunsPageData { page, runs, total_runs, sweeps_page, sweeps, total_sweeps })
 }
 
 #[server]

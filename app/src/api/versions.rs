@@ -40,8 +40,7 @@ pub async fn get_dataset_page(id: DatasetId, version: Option<VersionNumber>) -> 
     if let Some(asked) = version.filter(|asked| versions.iter().all(|listed| listed.number != *asked)) {
         versions.push(service.datasets.version(id, asked).await?);
     }
-    let runs = service.runs.list().await?.into_iter();
-    let runs = runs.filter(|run| run.dataset_id == id && run.status == domain::run::RunStatus::Finished);
+    let runs = service.runs.finished_runs(Some(id), u64::MAX).await?.into_iter();
     Ok(DatasetPageData {
         summary: service.datasets.get(id).await?,
         versions,

@@ -1,25 +1,17 @@
-use super::runs::{RunScore, any_moves, look_again_while};
+use super::runs::{RunScore, look_again_while};
 use crate::api::runs::{OverviewData, get_overview};
 use crate::components::{ButtonKind, ButtonLink, Card, ErrorNotice, Loading, PageHeader, ProgressBar, StatusPill};
-use crate::error::ApiError;
 use crate::format;
 use domain::run::{RunStatus, RunSummary};
 use leptos::prelude::*;
-
-/// Results shown under "Latest results".
-const LATEST: usize = 5;
 
 /// Where a person begins: what Ayar does, the next step, what is under way, and the latest results.
 #[component]
 pub fn OverviewPage() -> impl IntoView {
     let data = Resource::new(|| (), |()| get_overview());
     let moves = move || {
-        let data = data.get();
-        let runs = data.as_ref().map(|data| match data {
-            Ok(data) => Ok(data.runs.as_slice()),
-            Err(error) => Err::<_, &ApiError>(error),
-        });
-        any_moves(runs)
+        // Something is under way, or could not be looked at just now.
+        data.get().is_some_and(|data| data.map_or(true, |data| !data.under_way.is_empty()))
     };
     look_again_while(moves, move || data.refetch());
     view! {
@@ -44,11 +36,8 @@ pub fn OverviewPage() -> impl IntoView {
 
 #[component]
 fn Overview(data: OverviewData) -> impl IntoView {
-    let OverviewData { datasets, runs, base, device } = data;
-    let finished = runs.iter().filter(|run| run.status == RunStatus::Finished).count();
-    let newest = runs.iter().find(|run| run.status == RunStatus::Finished).map(|run| run.id);
-    let (under_way, settled): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| !run.status.is_settled());
-    let results: Vec<_> = settled.into_iter().filter(|run| run.accuracy_after.is_some()).take(LATEST).collect();
+    let OverviewData { datasets, under_way, finished: results, finished_in_all: finished, base, device } = data;
+    let newest = results.first().map(|run| run.id);
     let has_result = finished > 0;
     let rows: u64 = datasets.iter().map(|dataset| dataset.rows).sum();
     let memory = device.memory_bytes.map(|bytes| format!(", {} of memory", format::bytes(bytes as f64)));
@@ -73,7 +62,7 @@ fn Overview(data: OverviewData) -> impl IntoView {
                     number=2
                     title="Run"
                     text="Fine-tune the base model on it and watch. Test rows are scored before and after."
-                    state=match (finished as u64, under_way.len() as u64) {
+                    state=match (finished, under_way.len() as u64) {
                         (0, 0) => "None yet".to_string(),
                         (done, 0) => format!("{} finished", format::counted(done, "run", "runs")),
                         (done, moving) => format!("{} finished, {} under way", format::count(done), format::count(moving)),
@@ -87,7 +76,7 @@ fn Overview(data: OverviewData) -> impl IntoView {
                     number=3
                     title="Classify"
                     text="Type or paste texts and see the label with its probability, beside the base."
-                    state=match finished as u64 {
+                    state=match finished {
                         0 => "Needs a finished run".to_string(),
                         n => format!("{} ready", format::counted(n, "classifier", "classifiers")),
                     }

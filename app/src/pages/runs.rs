@@ -1,16 +1,17 @@
 pub mod sweeps;
 
-use crate::api::sweeps::{RunsPageData, list_runs_and_sweeps};
+use crate::api::sweeps::{RUNS_ON_A_PAGE, RunsPageData, SWEEPS_ON_A_PAGE, list_runs_and_sweeps};
 use crate::components::{
-    BeforeAfter, Button, ButtonKind, ButtonLink, CleanlinessBadge, EmptyState, ErrorNotice, Loading, PageHeader,
+    BeforeAfter, Button, ButtonKind, ButtonLink, CleanlinessBadge, EmptyState, ErrorNotice, Loading, PageHeader, Pager,
     ProgressBar, StatusPill, TableScroll, TimeStamp,
 };
-use crate::error::ApiError;
 use crate::format;
+use crate::while_shown::while_shown;
 use domain::cleanliness::Score;
 use domain::run::{RunId, RunStatus, RunSummary};
 use domain::runs_comparison::{FEWEST_RUNS, MOST_RUNS};
 use leptos::prelude::*;
+use leptos_router::hooks::use_query_map;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use sweeps::SweepTable;
@@ -21,10 +22,21 @@ const LOOK_AGAIN: Duration = Duration::from_secs(3);
 /// All runs, newest first.
 #[component]
 pub fn RunsPage() -> impl IntoView {
-    let data = Resource::new(|| (), |()| list_runs_and_sweeps());
-    let moves = move || {
-        let data = data.get();
-        any_moves(data.as_ref().map(|data| data.as_ref().map(|data| data.runs.as_slice())))
+    let query = use_query_map();
+    // In the address pages count from 1.
+    let page_of = move |name: &str| {
+        query.read().get(name).and_then(|page| page.parse::<u64>().ok()).unwrap_or(1).saturating_sub(1)
+    };
+    let place = Memo::new(move |_| (page_of("page"), page_of("sweeps")));
+    let data = Resource::new(while_shown(place), |(page, sweeps_page)| list_runs_and_sweeps(page, sweeps_page));
+    // Something in the list is under way, or could not be looked at just now.
+    let moves = move || match data.get() {
+        Some(Ok(data)) => {
+            let of_sweeps = data.sweeps.iter().flat_map(|(_, members)| members);
+            data.runs.iter().chain(of_sweeps).any(|run| !run.status.is_settled())
+        }
+        Some(Err(_)) => true,
+        None => false,
     };
     look_again_while(moves, move || data.refetch());
     let chosen = RwSignal::new(BTreeSet::new());
@@ -42,7 +54,7 @@ pub fn RunsPage() -> impl IntoView {
                 data.get()
                     .map(|data| match data {
                         Err(error) => view! { <ErrorNotice error /> }.into_any(),
-                        Ok(data) if data.runs.is_empty() => view! { <NoRuns /> }.into_any(),
+                        Ok(data) if data.total_runs == 0 && data.total_sweeps == 0 => view! { <NoRuns /> }.into_any(),
                         Ok(data) => view! { <AllRuns data chosen /> }.into_any(),
                     })
             }}
@@ -54,24 +66,36 @@ pub fn RunsPage() -> impl IntoView {
 /// Runs that belong together as one line each, and the others one by one.
 #[component]
 fn AllRuns(data: RunsPageData, chosen: Chosen) -> impl IntoView {
-    let RunsPageData { runs, sweeps } = data;
-    let alone: Vec<RunSummary> =
-        runs.iter().filter(|run| !sweeps.iter().any(|sweep| sweep.runs.contains(&run.id))).cloned().collect();
+    let RunsPageData { page, runs, total_runs, sweeps_page, sweeps, total_sweeps } = data;
     view! {
         <div class="stack-loose">
-            {(!sweeps.is_empty()).then(|| view! { <SweepTable sweeps runs /> })}
-            {(!alone.is_empty()).then(|| view! { <ComparableRuns runs=alone chosen /> })}
+            {(!sweeps.is_empty()).then(|| view! { <SweepTable sweeps /> })}
+            <Pager
+                page=sweeps_page
+                page_size=SWEEPS_ON_A_PAGE
+                total=total_sweeps
+                what="sweeps"
+                href=move |to| address(page, to)
+            />
+            {(!runs.is_empty()).then(|| view! { <ComparableRuns runs chosen /> })}
+            <Pager
+                page
+                page_size=RUNS_ON_A_PAGE
+                total=total_runs
+                what="runs"
+                href=move |to| address(to, sweeps_page)
+            />
         </div>
     }
     .into_any()
 }
 
-/// Something in the list is under way, or could not be looked at just now.
-pub fn any_moves(runs: Option<Result<&[RunSummary], &ApiError>>) -> bool {
-    match runs {
-        Some(Ok(runs)) => runs.iter().any(|run| !run.status.is_settled()),
-        Some(Err(_)) => true,
-        None => false,
+/// Pages counted from 0; in the address they count from 1.
+fn address(page: u64, sweeps_page: u64) -> String {
+    match (page, sweeps_page) {
+        (0, 0) => "/runs".to_string(),
+        (page, 0) => format!("/runs?page={}", page + 1),
+        (page, sweeps_page) => format!("/runs?page={}&sweeps={}", page + 1, sweeps_page + 1),
     }
 }
 

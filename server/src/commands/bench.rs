@@ -5,8 +5,11 @@ mod columns;
 mod data;
 mod evaluation;
 mod experiment;
+mod history;
 mod kernels;
+mod live;
 mod loading;
+mod made_up;
 mod serve;
 mod subject;
 mod training;
@@ -70,6 +73,10 @@ enum Measurement {
     Data(data::DataArguments),
     /// Time the server's answers over HTTP, and watch its memory
     Serve(serve::ServeArguments),
+    /// Time how fast a live run's events reach many browsers at once
+    Live(live::LiveArguments),
+    /// Time the pages of a server that has ten thousand runs behind it
+    History(history::HistoryArguments),
     /// Time each kernel and hold it against what limits it
     Kernels(kernels::KernelsArguments),
 }
@@ -81,6 +88,8 @@ pub fn bench(arguments: BenchArguments) -> anyhow::Result<()> {
         Some(Measurement::Evaluation(arguments)) => evaluation::evaluation(arguments),
         Some(Measurement::Experiment(arguments)) => experiment::experiment(arguments),
         Some(Measurement::Serve(arguments)) => serve::serve(arguments),
+        Some(Measurement::Live(arguments)) => live::live(arguments),
+        Some(Measurement::History(arguments)) => history::history(arguments),
         Some(Measurement::Loading(arguments)) => loading::loading(arguments),
         Some(Measurement::Data(arguments)) => data::data(arguments),
         Some(Measurement::Kernels(arguments)) => kernels::kernels(arguments),

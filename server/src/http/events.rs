@@ -1,7 +1,8 @@
 //! `GET /runs/{id}/events?after=N`: a run's events, live, over a websocket.
 //!
 //! Every message is a JSON array of `StoredEvent`, at most a thousand of them, beginning after event `N`. A viewer that
-//! was away asks for what comes after the last event it has seen, and misses nothing.
+//! was away asks for what comes after the last event it has seen, and misses nothing. One that has stopped reading is
+//! dropped: its browser answers no more pings, long before what is sent to it fills the buffers in between.
 
 use crate::http::errors::HttpError;
 use crate::http::metrics::Metrics;
@@ -12,11 +13,14 @@ use axum::response::{IntoResponse, Response};
 use domain::run::RunId;
 use serde::Deserialize;
 use service::Service;
-use std::time::Duration;
+use service::feed::Told;
+use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// Shorter than the minute after which proxies cut a silent connection.
-const PING_EVERY: Duration = Duration::from_secs(15);
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// A viewer of whom nothing has been heard for this long, though it was asked twice, is not there.
+const SILENT_AT_MOST: Duration = Duration::from_secs(25);
 /// A viewer that does not take a message for this long is dropped; its browser comes back by itself.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Viewers have nothing to say; what is longer than a pong is not from ours.
@@ -48,24 +52,28 @@ pub async fn events(
 /// Ends when the viewer leaves or stalls, or when the feed ends.
 async fn send_events(mut socket: WebSocket, service: Service, run: RunId, after: i64) {
     let mut watch = service.feed.watch(run, after);
+    let mut heard = Instant::now();
     let mut ping = interval(PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {
-            batch = watch.next() => match batch {
-                Some(events) => match serde_json::to_string(&events) {
-                    Ok(json) => Message::Text(json.into()),
-                    Err(error) => {
-                        tracing::error!(run, %error, "events cannot be written as JSON");
-                        return;
-                    }
-                },
+            batch = watch.next_told() => match batch {
+                Some(events) => Message::Text(array(&events).into()),
                 None => return,
             },
-            _ = ping.tick() => Message::Ping(Bytes::new()),
+            _ = ping.tick() => {
+                if heard.elapsed() > SILENT_AT_MOST {
+                    tracing::info!(run, "a viewer answered no pings for {} s and was dropped", SILENT_AT_MOST.as_secs());
+                    return;
+                }
+                Message::Ping(Bytes::new())
+            }
             incoming = socket.recv() => match incoming {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(_)) => continue,
+                Some(Ok(_)) => {
+                    heard = Instant::now();
+                    continue;
+                }
             },
         };
         match timeout(SEND_TIMEOUT, socket.send(message)).await {
@@ -77,4 +85,14 @@ async fn send_events(mut socket: WebSocket, service: Service, run: RunId, after:
             }
         }
     }
+}
+
+fn array(events: &[Told]) -> String {
+    let mut json = String::with_capacity(2 + events.iter().map(|event| event.json.len() + 1).sum::<usize>());
+    for event in events {
+        json.push(if json.is_empty() { '[' } else { ',' });
+        json.push_str(&event.json);
+    }
+    json.push(']');
+    json
 }

@@ -115,3 +115,70 @@ async fn a_run_that_was_cut_off_comes_first_again_and_a_stop_that_was_cut_off_is
     }
     assert_eq!(runs.claim().await.unwrap().unwrap().id, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_run_is_shown_thin_and_its_end_exactly_however_often_it_is_looked_at() {
+    let (_folder, runs) = runs().await;
+    insert_run(&runs.db, 1, RunStatus::Queued).await.unwrap();
+    sqlx::query("UPDATE counters SET value = 1 WHERE name = 'run'").execute(&runs.db.pool).await.unwrap();
+    let id = runs.make_up(1, 1, 5000).await.unwrap()[0];
+    let exact = runs.picture(id).await.unwrap();
+    let first = runs.thinned_picture(id).await.unwrap();
+    assert_eq!(exact.steps.len(), 5000);
+    assert!(first.steps.len() <= domain::thinning::MOST_STEPS);
+    let all_but_steps =
+        |picture: &domain::run::RunPicture| domain::run::RunPicture { steps: Vec::new(), ..picture.clone() };
+    assert_eq!(all_but_steps(&first), all_but_steps(&exact));
+    assert_eq!((first.steps.first(), first.steps.last()), (exact.steps.first(), exact.steps.last()));
+    // From what was kept.
+    assert_eq!(runs.thinned_picture(id).await.unwrap(), first);
+
+    // What comes after is there at once, every step of it.
+    for step in 5001..=5100 {
+        runs.feed.record(id, RunEvent::Step(made_up_step(step, 6000))).await.unwrap();
+    }
+    let later = runs.thinned_picture(id).await.unwrap();
+    assert_eq!(later.steps[later.steps.len() - 200..], runs.picture(id).await.unwrap().steps[5100 - 200..]);
+    assert_eq!(later.last_seq, first.last_seq + 100);
+
+    // A kept picture that cannot be read is made again.
+    let spoil = "UPDATE run_pictures SET picture = '{' WHERE run_id = $1";
+    assert_eq!(sqlx::query(spoil).bind(id).execute(&runs.db.pool).await.unwrap().rows_affected(), 1);
+    assert_eq!(runs.thinned_picture(id).await.unwrap().last_seq, later.last_seq);
+    let row = sqlx::query("SELECT picture FROM run_pictures").fetch_one(&runs.db.pool).await.unwrap();
+    assert!(row.try_get::<String, _>("picture").unwrap().len() > 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_come_in_pages_without_the_runs_of_sweeps() {
+    let (_folder, runs) = runs().await;
+    for id in 1..=25 {
+        let status = if id % 5 == 0 { RunStatus::Cancelled } else { RunStatus::Finished };
+        insert_run(&runs.db, id, status).await.unwrap();
+    }
+    sqlx::query(
+        "INSERT INTO sweeps (id, kind, name, status, dataset_id, request, rungs_done, created_at_ms) VALUES (1, 'seeds', \
+         's', 'finished', 1, '{}', 0, 0)",
+    )
+    .execute(&runs.db.pool)
+    .await
+    .unwrap();
+    for (place, run) in [(0, 24), (1, 23)] {
+        sqlx::query("INSERT INTO sweep_trials (sweep_id, place, run_id, goes_on) VALUES (1, $1, $2, 0)")
+            .bind(place)
+            .bind(run)
+            .execute(&runs.db.pool)
+            .await
+            .unwrap();
+    }
+    let ids = |runs: &[RunSummary]| runs.iter().map(|run| run.id).collect::<Vec<_>>();
+    let (first, total) = runs.page_of_single(0, 10).await.unwrap();
+    assert_eq!((ids(&first), total), (vec![25, 22, 21, 20, 19, 18, 17, 16, 15, 14], 23));
+    assert_eq!(ids(&runs.page_of_single(20, 10).await.unwrap().0), [3, 2, 1]);
+    assert!(runs.page_of_single(u64::MAX, 10).await.unwrap().0.is_empty());
+    assert_eq!(ids(&runs.of_sweep(1).await.unwrap()), [24, 23]);
+    assert_eq!(ids(&runs.finished_runs(None, 3).await.unwrap()), [24, 23, 22]);
+    assert_eq!(runs.finished_runs(Some(1), u64::MAX).await.unwrap().len() as u64, runs.count_finished().await.unwrap());
+    assert!(runs.finished_runs(Some(2), 3).await.unwrap().is_empty());
+    assert!(runs.moving().await.unwrap().is_empty());
+}

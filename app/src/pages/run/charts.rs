@@ -169,16 +169,14 @@ const HEADS: [&str; 8] =
 
 /// One line per look at the validation rows; the training loss is the mean since the look before.
 fn looks(picture: &RunPicture) -> Vec<[String; 8]> {
-    let mut from = 0;
     picture
         .validations
         .iter()
-        .map(|look| {
+        .zip(&picture.training_losses)
+        .map(|(look, mean)| {
             let to = picture.steps.partition_point(|point| point.step <= look.step);
-            let between = &picture.steps[from.min(to)..to];
-            from = to;
-            let mean = between.iter().map(|point| point.loss).sum::<f64>() / between.len().max(1) as f64;
-            let rate = between.last().map_or(String::new(), |point| format!("{:.2e}", point.learning_rate));
+            let nearest = picture.steps[..to].last();
+            let rate = nearest.map_or(String::new(), |point| format!("{:.2e}", point.learning_rate));
             let best = if look.best { " (best)" } else { "" };
             [
                 format::count(look.step),

@@ -16,14 +16,11 @@ pub fn mean_and_deviation(of: Option<Spread>) -> String {
 }
 
 #[component]
-pub fn SweepTable(sweeps: Vec<SweepSummary>, runs: Vec<RunSummary>) -> impl IntoView {
-    let rows = sweeps
-        .into_iter()
-        .map(|sweep| {
-            let members: Vec<RunSummary> = runs.iter().filter(|run| sweep.runs.contains(&run.id)).cloned().collect();
-            view! { <SweepRow sweep members /> }
-        })
-        .collect_view();
+pub fn SweepTable(
+    /// Each with its runs.
+    sweeps: Vec<(SweepSummary, Vec<RunSummary>)>,
+) -> impl IntoView {
+    let rows = sweeps.into_iter().map(|(sweep, members)| view! { <SweepRow sweep members /> }).collect_view();
     view! {
         <section class="card" aria-labelledby="sweeps-title">
             <header class="card-head">

@@ -1,8 +1,8 @@
 //! `ayar bench serve`: the server as a process of its own, with a run trained from the sample, asked over HTTP as programs
 //! ask it; and, where a Python has Transformers, the way of a text generation pipeline with the same model and prompts.
 
-mod client;
-mod load;
+pub mod client;
+pub mod load;
 mod python;
 mod subject;
 
@@ -24,7 +24,7 @@ const MOST_P99_MS: f64 = 40.0;
 const LEAST_ROWS_PER_SECOND: f64 = 150.0;
 const LEAST_TIMES_PYTHON: f64 = 4.0;
 /// Memory is called flat when it has not grown by more than this from a tenth of the requests to their end.
-const MOST_GROWTH_BYTES: u64 = 16 << 20;
+pub const MOST_GROWTH_BYTES: u64 = 16 << 20;
 
 #[derive(Args)]
 pub struct ServeArguments {
@@ -56,18 +56,18 @@ pub struct ServeArguments {
 
 /// A line of the table.
 #[derive(Serialize)]
-struct Figure {
+pub struct Figure {
     name: String,
     value: String,
     limit: String,
 }
 
 impl Figure {
-    fn new(name: &str, value: String, limit: String) -> Self {
+    pub fn new(name: &str, value: String, limit: String) -> Self {
         Self { name: name.to_string(), value, limit }
     }
 
-    fn at_most(name: &str, value: f64, most: f64, unit: &str) -> Self {
+    pub fn at_most(name: &str, value: f64, most: f64, unit: &str) -> Self {
         let verdict = if value <= most { "" } else { ": missed" };
         Self::new(name, format!("{value:.1} {unit}"), format!("<= {most:.0} {unit}{verdict}"))
     }
@@ -83,7 +83,12 @@ pub fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("No threads to be had")?;
     crate::commands::serve::allow_many_connections();
     let figures = runtime.block_on(measure(arguments, &scratch))?;
-    if arguments.json {
+    print(figures, arguments.json)
+}
+
+/// As a table, or as one JSON object.
+pub fn print(figures: Vec<Figure>, json: bool) -> anyhow::Result<()> {
+    if json {
         println!("{}", serde_json::to_string_pretty(&json!({ "figures": figures }))?);
     } else {
         let lines: Vec<Vec<String>> =

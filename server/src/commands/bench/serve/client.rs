@@ -29,6 +29,13 @@ impl Client {
         self.answer().await
     }
 
+    /// Status and body.
+    pub async fn get(&mut self, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
+        self.stream.get_mut().write_all(head.as_bytes()).await?;
+        self.answer().await
+    }
+
     async fn answer(&mut self) -> anyhow::Result<(u16, Vec<u8>)> {
         let status_line = self.line().await?;
         let status = status_line.split(' ').nth(1).and_then(|word| word.parse().ok()).context("no status")?;

@@ -30,7 +30,7 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    fn new(mut ms: Vec<f64>, began: Instant) -> Self {
+    pub fn new(mut ms: Vec<f64>, began: Instant) -> Self {
         ms.sort_by(f64::total_cmp);
         Self { seconds: began.elapsed().as_secs_f64(), ms }
     }
