@@ -22,3 +22,18 @@ pub struct AppState {
     pub hosts: Hosts,
     pub https: Https,
 }
+
+impl AppState {
+    /// As on one's own machine: everybody may everything, over plain HTTP.
+    pub fn open(leptos: LeptosOptions, service: Service) -> Self {
+        Self {
+            leptos,
+            service,
+            access: Access::Open,
+            metrics: Metrics::default(),
+            metrics_token: None,
+            hosts: Hosts::all(),
+            https: Https(false),
+        }
+    }
+}

@@ -4,7 +4,6 @@ use crate::arguments::looked_from;
 use crate::config::ServeConfig;
 use crate::http::access::Access;
 use crate::http::guard::{Hosts, Https};
-use crate::http::metrics::Metrics;
 use crate::router::router;
 use crate::state::{AppState, MetricsToken};
 use anyhow::{Context, bail};
@@ -84,13 +83,11 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
 
     let hosts = if access == Access::Open { Hosts::only(&config.host_names) } else { Hosts::all() };
     let router = router(AppState {
-        leptos,
-        service: service.clone(),
         access,
-        metrics: Metrics::default(),
         metrics_token: config.metrics_token.map(MetricsToken::from),
         hosts,
         https: Https(tls.is_some()),
+        ..AppState::open(leptos, service.clone())
     });
     let handle = Handle::new();
     let listener = listener.into_std().context("The address that was given cannot be listened on")?;

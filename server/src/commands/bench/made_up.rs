@@ -45,7 +45,7 @@ impl Server {
             .site_addr(address)
             .env(Env::PROD)
             .build();
-        let router = crate::router::router(crate::state::AppState { leptos, service: service.clone() });
+        let router = crate::router::router(crate::state::AppState::open(leptos, service.clone()));
         let serving = tokio::spawn(async move {
             let app = router.into_make_service_with_connect_info::<SocketAddr>();
             if let Err(error) = axum::serve(listener, app).await {
