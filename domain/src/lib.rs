@@ -19,7 +19,6 @@ pub mod hub_dataset;
 pub mod manifest;
 pub mod metrics;
 pub mod model;
-pub mod people;
 pub mod prediction;
 pub mod reading;
 pub mod review;
