@@ -183,10 +183,11 @@ fn refuse_function(request: &Request, error: UserError, wants_page: bool) -> Res
     }
     let status = status_of(&error);
     let error = ApiError::from(error);
-    if wants_page && let Some(back) = back {
-        if let Ok(back) = ServerFnUrlError::new(path, error.clone()).to_url(back) {
-            return Redirect::to(back.as_str()).into_response();
-        }
+    if wants_page
+        && let Some(back) = back
+        && let Ok(back) = ServerFnUrlError::new(path, error.clone()).to_url(back)
+    {
+        return Redirect::to(back.as_str()).into_response();
     }
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
