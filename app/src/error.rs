@@ -39,7 +39,7 @@ impl ApiError {
             ErrorKind::Invalid => "That does not work yet",
             ErrorKind::NotFound => "Not found",
             ErrorKind::Conflict => "Not possible right now",
-            ErrorKind::SignIn => "Sign in first",
+            ErrorKind::SignIn => "Not signed in",
             ErrorKind::Forbidden => "Not allowed",
             ErrorKind::Busy => "Busy",
             ErrorKind::Internal => "Something broke",

@@ -80,9 +80,9 @@ test("from the printed link to a key", async ({ page, ayar, browser, request, co
 
   // The page says what to press; the role counts at once.
   await page.goto("/people");
-  await page.getByLabel("Role of Bob Ray").selectOption("editor");
+  await page.getByLabel("Role of Bob Ray", { exact: true }).selectOption("editor");
   await page.getByRole("button", { name: "Change the role of Bob Ray" }).click();
-  await expect(page.getByLabel("Role of Bob Ray")).toHaveValue("editor");
+  await expect(page.getByLabel("Role of Bob Ray", { exact: true })).toHaveValue("editor");
   await bob.goto("/datasets/new");
   await expect(bob.getByRole("heading", { level: 1 })).toBeVisible();
 
@@ -105,7 +105,7 @@ test("from the printed link to a key", async ({ page, ayar, browser, request, co
 
   // The last administrator stays; others can be removed.
   await page.goto("/people");
-  await page.getByLabel("Role of Ann Lee").selectOption("viewer");
+  await page.getByLabel("Role of Ann Lee", { exact: true }).selectOption("viewer");
   await page.getByRole("button", { name: "Change the role of Ann Lee" }).click();
   await expect(page.getByRole("alert").first()).toContainText("This is the last administrator.");
   await page.getByRole("button", { name: "Remove Bob Ray" }).click();
