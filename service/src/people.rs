@@ -141,6 +141,23 @@ impl People {
         rows.iter().map(person_from).collect()
     }
 
+    /// Whether a caller who was let in may still read: what lasts as long as a websocket asks again from time to time.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn may_still_read(&self, caller: &Caller) -> Result<bool> {
+        let (statement, id) = match caller.by {
+            CalledBy::Open => return Ok(true),
+            CalledBy::Nothing => return Ok(false),
+            CalledBy::Session(id) => ("SELECT id FROM sessions WHERE id = $1 AND expires_at_ms > $2", id),
+            CalledBy::Key(id) => {
+                ("SELECT id FROM api_keys WHERE id = $1 AND (expires_at_ms IS NULL OR expires_at_ms > $2)", id)
+            }
+        };
+        let row = sqlx::query(statement).bind(id).bind(self.now_ms()).fetch_optional(&self.db.pool).await?;
+        Ok(row.is_some())
+    }
+
     /// The server's time, by which links and keys expire.
     pub fn now_ms(&self) -> i64 {
         (self.clock)()

@@ -6,6 +6,7 @@
 
 use crate::http::errors::HttpError;
 use crate::http::metrics::Metrics;
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
@@ -14,6 +15,7 @@ use domain::run::RunId;
 use serde::Deserialize;
 use service::Service;
 use service::feed::Told;
+use service::people::Caller;
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -37,6 +39,7 @@ pub async fn events(
     Query(position): Query<Position>,
     State(service): State<Service>,
     State(metrics): State<Metrics>,
+    Extension(caller): Extension<Caller>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     // An unknown run is told apart here, while there still is a status code to tell it with.
@@ -45,12 +48,12 @@ pub async fn events(
     }
     upgrade.max_message_size(LONGEST_INCOMING_BYTES).on_upgrade(move |socket| async move {
         let _counted = metrics.viewer();
-        send_events(socket, service, run, position.after).await;
+        send_events(socket, service, caller, (run, position.after)).await;
     })
 }
 
-/// Ends when the viewer leaves or stalls, or when the feed ends.
-async fn send_events(mut socket: WebSocket, service: Service, run: RunId, after: i64) {
+/// Ends when the viewer leaves or stalls, is signed out, or when the feed ends.
+async fn send_events(mut socket: WebSocket, service: Service, caller: Caller, (run, after): (RunId, i64)) {
     let mut watch = service.feed.watch(run, after);
     let mut heard = Instant::now();
     let mut ping = interval(PING_EVERY);
@@ -64,6 +67,10 @@ async fn send_events(mut socket: WebSocket, service: Service, run: RunId, after:
             _ = ping.tick() => {
                 if heard.elapsed() > SILENT_AT_MOST {
                     tracing::info!(run, "a viewer answered no pings for {} s and was dropped", SILENT_AT_MOST.as_secs());
+                    return;
+                }
+                // Who has been signed out since, or removed, sees no more.
+                if !service.people.may_still_read(&caller).await.unwrap_or(false) {
                     return;
                 }
                 Message::Ping(Bytes::new())

@@ -149,7 +149,10 @@ async fn signing_in_and_out() {
     assert!(people.caller(&third).await.is_none());
     let one = people.tries("ann@example.org", GOOD, "a").await.unwrap();
     let other = people.tries("ann@example.org", GOOD, "a").await.unwrap();
-    people.sign_out_everywhere(&people.caller(&one).await.unwrap()).await.unwrap();
+    let on_one = people.caller(&one).await.unwrap();
+    assert!(people.may_still_read(&on_one).await.unwrap());
+    people.sign_out_everywhere(&on_one).await.unwrap();
+    assert!(!people.may_still_read(&on_one).await.unwrap());
     assert!(people.caller(&one).await.is_none() && people.caller(&other).await.is_none());
 }
 
@@ -351,7 +354,10 @@ async fn a_key_opens_what_it_is_for_and_as_long() {
     let id = people.keys(&bob).await.unwrap()[0].id;
     assert_eq!(told(people.revoke_key(&ann, id).await).kind, ErrorKind::NotFound);
     assert!(people.keys(&ann).await.unwrap().is_empty() && people.all_keys().await.unwrap().len() == 1);
+    now.store(START_MS, Ordering::SeqCst);
+    assert!(people.may_still_read(&caller).await.unwrap());
     people.revoke_any_key(id).await.unwrap();
+    assert!(!people.may_still_read(&caller).await.unwrap());
     assert!(people.keys(&bob).await.unwrap().is_empty());
 
     // On an open server keys are nobody's.
