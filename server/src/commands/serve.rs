@@ -24,8 +24,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The head of a request has to come within this.
-const HEAD_WITHIN: Duration = Duration::from_secs(20);
+/// The head of a connection's first request has to come within this.
+const FIRST_HEAD_WITHIN: Duration = Duration::from_secs(20);
+/// That of a later one: browsers keep connections open for the next request.
+const NEXT_HEAD_WITHIN: Duration = Duration::from_secs(75);
 /// Requests that are still under way get this long when the server stops.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -132,8 +134,8 @@ async fn answer(
 }
 
 fn patient_with_nobody<Acceptor>(server: Server<SocketAddr, Acceptor>) -> Server<SocketAddr, Acceptor> {
-    let mut server = server.first_request_timeout(HEAD_WITHIN);
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+    let mut server = server.first_request_timeout(FIRST_HEAD_WITHIN);
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(NEXT_HEAD_WITHIN);
     let keep_alive = Some(Duration::from_secs(30));
     server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(keep_alive);
     server
