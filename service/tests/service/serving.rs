@@ -100,14 +100,21 @@ async fn a_full_line_says_when_to_come_again_and_the_abandoned_leave_it() {
     };
     service.classifiers.classify(AdapterSource::Run(runs[0]), texts(3)).await.unwrap();
     let large: Vec<_> = (0..12).map(|number| ask(number % 2, 400)).collect();
-    // Three of them fill the line, the others are refused; only then is it asked once more.
+    // Three of them fill the line, the others are refused.
     while large.iter().filter(|asked| asked.is_finished()).count() < large.len() - 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let refused = service.classifiers.classify(AdapterSource::Run(runs[0]), texts(1)).await;
-    let refused = told(refused.unwrap_err());
-    assert_eq!(refused.kind, ErrorKind::Busy);
-    assert!(refused.retry_after_s.is_some_and(|seconds| (1..=3600).contains(&seconds)), "{refused:?}");
+    let (settled, large): (Vec<_>, Vec<_>) = large.into_iter().partition(|asked| asked.is_finished());
+    let mut refused = 0;
+    for asked in settled {
+        // On a machine that is busy with something else, one of them may have been answered by now.
+        let Err(error) = asked.await.unwrap() else { continue };
+        let error = told(error);
+        assert_eq!(error.kind, ErrorKind::Busy);
+        assert!(error.retry_after_s.is_some_and(|seconds| (1..=3600).contains(&seconds)), "{error:?}");
+        refused += 1;
+    }
+    assert!(refused >= 4, "{refused}");
 
     // Their clients go: what they asked costs nothing more.
     large.iter().for_each(|asked| asked.abort());
