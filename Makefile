@@ -18,7 +18,7 @@ fuzz_targets := engine/gguf engine/safetensors engine/adapter_config
 fuzz_targets += service/delimited service/json service/parquet service/xlsx service/containers
 node_modules := end2end/node_modules/.package-lock.json
 
-.PHONY: run site cuda test test-cuda lint lint-cuda test-rust test-fuzz test-browser fuzz bench bench-pages bench-cuda wasm-target
+.PHONY: run site cuda test test-cuda lint lint-cuda test-rust test-postgres test-fuzz test-browser fuzz bench bench-pages bench-cuda wasm-target
 
 run: site
 	exec ./target/release/ayar serve
@@ -50,6 +50,12 @@ lint-cuda:
 test-rust:
 	cargo test $(native)
 	cargo test --package site
+	$(MAKE) test-postgres
+
+# What the service's tests hold of SQLite they hold of PostgreSQL, and what several servers do on it.
+test-postgres:
+	service/tests/postgres.sh cargo test $(native) --test service --test several
+	service/tests/postgres.sh cargo test $(native) --lib -- db:: feed:: hashes:: people:: runs::
 
 # From one seed, so that a change is judged by what it did and not by the dice; `make fuzz` throws them.
 test-fuzz:

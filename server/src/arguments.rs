@@ -12,10 +12,34 @@ use service::hub::{Hub, HubSettings};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The base model that lies in the repository, seen from its root.
 pub const DEFAULT_BASE_MODEL: &str = "data/base/tohum-16m.gguf";
+
+/// Where the tables are.
+#[derive(Args, Clone, Debug)]
+pub struct DatabaseArgument {
+    /// Database, such as postgres://ayar:password@localhost/ayar, of which several servers may make one; left out: a SQLite
+    /// file in the data folder. A DATABASE_URL of PostgreSQL in the environment is read, too
+    #[arg(
+        long,
+        env = "AYAR_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = postgres_of_the_environment(),
+        hide_default_value = true
+    )]
+    pub database_url: Option<String>,
+}
+
+/// Where other programs look for theirs. What it says of another kind of database is not meant for us.
+fn postgres_of_the_environment() -> Option<&'static str> {
+    static URL: LazyLock<Option<String>> = LazyLock::new(|| {
+        std::env::var("DATABASE_URL").ok().filter(|url| url.starts_with("postgres:") || url.starts_with("postgresql:"))
+    });
+    URL.as_deref()
+}
 
 /// An argument that cannot be used. The process ends with exit code 2.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 pub mod file;
 
-use crate::arguments::{DEFAULT_BASE_MODEL, DeviceArgument};
+use crate::arguments::{DEFAULT_BASE_MODEL, DatabaseArgument, DeviceArgument};
 use crate::http::access::Access;
 use crate::telemetry::LogFormat;
 use clap::{Args, ValueEnum};
@@ -20,9 +20,8 @@ pub struct ServeConfig {
     /// Folder for the database, uploads and runs; it is made where it is missing
     #[arg(long, env = "AYAR_DATA_DIR", default_value = "data/local")]
     pub data_dir: PathBuf,
-    /// Database, such as sqlite://ayar.db; left out: a SQLite file in the data folder
-    #[arg(long, env = "AYAR_DATABASE_URL", hide_env_values = true)]
-    pub database_url: Option<String>,
+    #[command(flatten)]
+    pub database: DatabaseArgument,
     /// Base model that runs fine-tune where no other is chosen: a GGUF file, or a folder with config.json and safetensors
     #[arg(long, env = "AYAR_BASE_MODEL", default_value = DEFAULT_BASE_MODEL)]
     pub base_model: PathBuf,

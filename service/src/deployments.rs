@@ -11,6 +11,7 @@ use crate::classifiers::Classifiers;
 use crate::db::{Database, json_column, to_json};
 use crate::error::{Result, ServiceError};
 use crate::models::Models;
+use crate::notices::{Notice, Notices};
 use crate::runs::Runs;
 pub use demos::LONGEST_DEMO_TEXT;
 use domain::catalogue::AdapterSource;
@@ -37,6 +38,7 @@ const TRIAL: &str = "Is everything ready?";
 #[derive(Clone)]
 pub struct Deployments {
     db: Database,
+    notices: Notices,
     runs: Runs,
     models: Models,
     classifiers: Classifiers,
@@ -70,6 +72,7 @@ pub struct StreamRoute {
 /// What [`Deployments`] is made of.
 pub(crate) struct DeploymentsParts {
     pub db: Database,
+    pub notices: Notices,
     pub runs: Runs,
     pub models: Models,
     pub classifiers: Classifiers,
@@ -78,7 +81,7 @@ pub(crate) struct DeploymentsParts {
 
 impl Deployments {
     pub(crate) async fn open(parts: DeploymentsParts) -> Result<Self> {
-        let DeploymentsParts { db, runs, models, classifiers, clock } = parts;
+        let DeploymentsParts { db, notices, runs, models, classifiers, clock } = parts;
         let rows = sqlx::query("SELECT * FROM deployments").fetch_all(&db.pool).await?;
         let live = Lives::default();
         for row in &rows {
@@ -86,6 +89,7 @@ impl Deployments {
         }
         Ok(Self {
             db,
+            notices,
             runs,
             models,
             classifiers,
@@ -95,6 +99,18 @@ impl Deployments {
             changing: Arc::default(),
             rates: Arc::default(),
         })
+    }
+
+    /// Another server has changed some: takes over where requests go.
+    pub(crate) async fn hear(&self) -> Result<()> {
+        let _changing = self.changing.lock().await;
+        let rows = sqlx::query("SELECT * FROM deployments").fetch_all(&self.db.pool).await?;
+        let mut routes = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            routes.insert(row.try_get("name")?, route_from(row)?);
+        }
+        self.live.take_over(routes, (self.clock)());
+        Ok(())
     }
 
     /// All of them by name, without their history.
@@ -156,6 +172,7 @@ impl Deployments {
             .execute(&mut *transaction)
             .await?;
         note(&mut transaction, name, Entry { action: MoveAction::Created, version, by, at_ms: now }).await?;
+        self.notices.tell(&mut transaction, Notice::Deployments).await?;
         transaction.commit().await?;
         self.live.put(name.to_string(), Route { version, canary: None }, now);
         Ok(())
@@ -222,6 +239,7 @@ impl Deployments {
         if gone.rows_affected() == 0 {
             return Err(no_such(name));
         }
+        self.notices.tell(&mut transaction, Notice::Deployments).await?;
         transaction.commit().await?;
         self.live.remove(name);
         Ok(())
@@ -403,6 +421,7 @@ impl Deployments {
             return Err(no_such(name));
         }
         note(&mut transaction, name, Entry { action, version, by, at_ms: now }).await?;
+        self.notices.tell(&mut transaction, Notice::Deployments).await?;
         transaction.commit().await?;
         self.live.set_route(name, route);
         Ok(())

@@ -25,6 +25,9 @@ pub enum ServiceError {
     /// Something that we stored does not read back.
     #[error("what is stored as {what} cannot be read: {source}")]
     Stored { what: String, source: serde_json::Error },
+    /// A run that was ours is another process's by now: this one was not heard of for too long.
+    #[error("another server has taken the run over")]
+    LeaseLost,
     /// A piece of our own code broke; the words are those of the panic.
     #[error("an internal error: {0}")]
     Panicked(String),
@@ -44,8 +47,8 @@ impl ServiceError {
             Self::Io { source, .. } | Self::Engine(EngineError::Io { source, .. }) => {
                 matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
             }
-            // SQLITE_FULL
-            Self::Database(sqlx::Error::Database(error)) => error.code().as_deref() == Some("13"),
+            // SQLite's SQLITE_FULL, PostgreSQL's disk_full
+            Self::Database(sqlx::Error::Database(error)) => matches!(error.code().as_deref(), Some("13" | "53100")),
             _ => false,
         }
     }

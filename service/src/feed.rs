@@ -3,13 +3,14 @@
 //! The table is the truth. A watcher subscribes first and then reads what it has not seen, so that nothing falls between
 //! the two; what then comes live is taken only if it is the very next event. Anything else (too slow and overtaken, two
 //! writers at once) sends it back to the table. So a watcher sees every event once and in order, however it is
-//! disturbed.
+//! disturbed. What another server records comes the same way: its notice has the table read, once for all who watch here.
 //!
 //! An event is turned into JSON once, however many watch.
 
 use crate::Clock;
 use crate::db::{Database, json_column, to_json};
 use crate::error::Result;
+use crate::notices::{Notice, Notices};
 use domain::run::{RunEvent, RunId, StoredEvent};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
@@ -21,6 +22,8 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 pub const BATCH: usize = 1000;
 /// Events that wait for a slow watcher before it has to go back to the table.
 const WAITING: usize = 1024;
+/// The number of no event: watchers that get it look at the table, as they do at every gap.
+const LOOK: i64 = i64::MAX;
 
 /// Recording and watching. Clones share everything.
 #[derive(Clone)]
@@ -29,9 +32,17 @@ pub struct Feed {
     clock: Clock,
     /// Who watches which run; `None` once the feed is closed.
     watchers: Arc<Mutex<Option<Watchers>>>,
+    notices: Notices,
 }
 
-type Watchers = HashMap<RunId, broadcast::Sender<Told>>;
+type Watchers = HashMap<RunId, Channel>;
+
+/// The way to a run's watchers here.
+struct Channel {
+    sender: broadcast::Sender<Told>,
+    /// The last event that went this way; 0: none yet.
+    told: i64,
+}
 
 /// An event as it is sent: the JSON of a [`StoredEvent`]. Clones share it.
 #[derive(Clone, Debug)]
@@ -52,8 +63,8 @@ pub struct Watch {
 }
 
 impl Feed {
-    pub(crate) fn new(db: Database, clock: Clock) -> Self {
-        Self { db, clock, watchers: Arc::new(Mutex::new(Some(HashMap::new()))) }
+    pub(crate) fn new(db: Database, notices: Notices, clock: Clock) -> Self {
+        Self { db, clock, watchers: Arc::new(Mutex::new(Some(HashMap::new()))), notices }
     }
 
     /// Stores an event and tells it to those who watch.
@@ -85,27 +96,98 @@ impl Feed {
         .await?
         .pop()
         .ok_or(sqlx::Error::RowNotFound)?;
+        let is_status = matches!(event, RunEvent::Status { .. });
+        self.notices.tell(transaction, if is_status { Notice::Status(run) } else { Notice::Event(run) }).await?;
         Ok(StoredEvent { seq: row.try_get("seq")?, at_ms, event })
     }
 
     /// Hurries events that are stored to those who watch.
     pub(crate) fn announce(&self, run: RunId, events: &[StoredEvent]) {
+        let told = events.iter().filter_map(|event| match serde_json::to_string(event) {
+            Ok(json) => Some(Told { seq: event.seq, json: json.into() }),
+            Err(error) => {
+                // It is in the table; the next one sends the watchers there.
+                tracing::error!(%error, run, seq = event.seq, "an event cannot be written as JSON");
+                None
+            }
+        });
+        self.send(run, told);
+    }
+
+    fn send(&self, run: RunId, events: impl Iterator<Item = Told>) {
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(watchers) = watchers.as_mut() else { return };
-        let Some(sender) = watchers.get(&run) else { return };
+        let Some(channel) = watchers.get_mut(&run) else { return };
         for event in events {
-            let json = match serde_json::to_string(event) {
-                Ok(json) => json.into(),
-                Err(error) => {
-                    // It is in the table; the next one sends the watchers there.
-                    tracing::error!(%error, run, seq = event.seq, "an event cannot be written as JSON");
-                    continue;
-                }
-            };
-            if sender.send(Told { seq: event.seq, json }).is_err() {
+            if event.seq != LOOK {
+                channel.told = channel.told.max(event.seq);
+            }
+            if channel.sender.send(event).is_err() {
                 // The last watcher has gone.
                 watchers.remove(&run);
                 return;
+            }
+        }
+    }
+
+    /// Another server has recorded an event: reads it once for all who watch here.
+    pub(crate) async fn hear(&self, run: RunId) -> Result<()> {
+        match self.told(run) {
+            None => Ok(()),
+            // It is not known how far they are: each of them looks for itself.
+            Some(0) => {
+                let latest = self.latest(run).await?;
+                self.send_to_the_table(run, latest);
+                Ok(())
+            }
+            Some(told) => self.hand_on(run, told).await,
+        }
+    }
+
+    /// Events may have been missed: all who watch look at the table.
+    pub(crate) fn look_again(&self) {
+        let runs: Vec<RunId> = match self.watchers.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(watchers) => watchers.keys().copied().collect(),
+            None => return,
+        };
+        for run in runs {
+            self.send_to_the_table(run, 0);
+        }
+    }
+
+    /// None: nobody watches it here.
+    fn told(&self, run: RunId) -> Option<i64> {
+        let watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(watchers.as_ref()?.get(&run)?.told)
+    }
+
+    async fn latest(&self, run: RunId) -> Result<i64> {
+        let row = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS latest FROM run_events WHERE run_id = $1")
+            .bind(run)
+            .fetch_one(&self.db.pool)
+            .await?;
+        Ok(row.try_get("latest")?)
+    }
+
+    /// `told`: as far as the table goes, at the least.
+    fn send_to_the_table(&self, run: RunId, told: i64) {
+        if let Some(Some(channel)) =
+            self.watchers.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(|watchers| watchers.get_mut(&run))
+        {
+            channel.told = channel.told.max(told);
+        }
+        self.send(run, std::iter::once(Told { seq: LOOK, json: "".into() }));
+    }
+
+    async fn hand_on(&self, run: RunId, mut told: i64) -> Result<()> {
+        loop {
+            let events = told_in_table(&self.db, run, told).await?;
+            let Some(last) = events.last() else { return Ok(()) };
+            told = last.seq;
+            let is_all = events.len() < BATCH;
+            self.send(run, events.into_iter());
+            if is_all {
+                return Ok(());
             }
         }
     }
@@ -116,8 +198,9 @@ impl Feed {
         let live = match watchers.as_mut() {
             Some(watchers) => {
                 // Runs that nobody watches any more need no place.
-                watchers.retain(|_, sender| sender.receiver_count() > 0);
-                watchers.entry(run).or_insert_with(|| broadcast::channel(WAITING).0).subscribe()
+                watchers.retain(|_, channel| channel.sender.receiver_count() > 0);
+                let new = || Channel { sender: broadcast::channel(WAITING).0, told: 0 };
+                watchers.entry(run).or_insert_with(new).sender.subscribe()
             }
             // Its sender is gone at once: the watcher reads the table to its end and is through.
             None => broadcast::channel(1).1,
@@ -220,17 +303,21 @@ impl Watch {
         self.give_out(events)
     }
 
-    /// The table holds JSON already.
     async fn read_table(&self) -> Result<Vec<Told>> {
-        let rows = batch(&self.db, self.run, self.seen).await?;
-        rows.iter()
-            .map(|row| {
-                let (seq, at_ms): (i64, i64) = (row.try_get("seq")?, row.try_get("at_ms")?);
-                let event: &str = row.try_get("event")?;
-                Ok(Told { seq, json: format!("{{\"seq\":{seq},\"at_ms\":{at_ms},\"event\":{event}}}").into() })
-            })
-            .collect()
+        told_in_table(&self.db, self.run, self.seen).await
     }
+}
+
+/// The events after number `after`, at most [`BATCH`] of them. The table holds JSON already.
+async fn told_in_table(db: &Database, run: RunId, after: i64) -> Result<Vec<Told>> {
+    let rows = batch(db, run, after).await?;
+    rows.iter()
+        .map(|row| {
+            let (seq, at_ms): (i64, i64) = (row.try_get("seq")?, row.try_get("at_ms")?);
+            let event: &str = row.try_get("event")?;
+            Ok(Told { seq, json: format!("{{\"seq\":{seq},\"at_ms\":{at_ms},\"event\":{event}}}").into() })
+        })
+        .collect()
 }
 
 async fn batch(db: &Database, run: RunId, after: i64) -> Result<Vec<AnyRow>> {
@@ -251,17 +338,19 @@ fn event_from(row: &AnyRow) -> Result<StoredEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::{database, insert_run};
+    use crate::notices::ProcessId;
+    use crate::test_support::{Place, database, insert_run};
     use domain::run::{LogLevel, RunStatus};
 
     fn event(number: usize) -> RunEvent {
         RunEvent::Log { level: LogLevel::Info, message: number.to_string() }
     }
 
-    async fn feed() -> (tempfile::TempDir, Feed) {
+    async fn feed() -> (Place, Feed) {
         let (folder, database) = database().await;
         insert_run(&database, 1, RunStatus::Running).await.unwrap();
-        (folder, Feed::new(database, || 7))
+        let notices = Notices::new(database.clone(), ProcessId::new());
+        (folder, Feed::new(database, notices, || 7))
     }
 
     /// Takes events until there are so many, and sees to it that none is missing, double or out of order.

@@ -16,12 +16,15 @@ pub mod explanations;
 pub mod exports;
 pub mod feed;
 mod files;
+mod folder_lock;
 pub mod hashes;
 pub mod hub;
 mod hub_datasets;
 pub mod label_checks;
+mod leader;
 pub mod manifests;
 pub mod models;
+mod notices;
 pub mod people;
 pub mod runs;
 pub mod saved_file;
@@ -51,20 +54,21 @@ pub use runs::Runs;
 pub use sweeps::Sweeps;
 pub use tracking::{Tracking, TrackingConfig};
 
-use crate::db::Database;
+use crate::db::{Database, DatabaseKind};
 use crate::deployments::DeploymentsParts;
 use crate::error::Result;
 use crate::exports::ExportsParts;
 use crate::files::Files;
+use crate::folder_lock::FolderLock;
 use crate::hub::HubSettings;
+use crate::leader::Leader;
 use crate::models::ModelsParts;
+use crate::notices::{Listener, Notices, ProcessId};
 use crate::runs::RunsParts;
 use crate::worker::{StopSignal, WorkerParts};
-use domain::error::UserError;
 use domain::reading::ImportRequest;
 use domain::version::NOBODY;
 use engine::Device;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -79,7 +83,8 @@ pub type Clock = fn() -> i64;
 pub struct ServiceConfig {
     /// Uploads, datasets, runs and, unless a URL says otherwise, the database.
     pub data_dir: PathBuf,
-    /// Such as `sqlite:///var/lib/ayar/ayar.db?mode=rwc`. Without it, `ayar.db` in the data folder.
+    /// Such as `postgres://ayar:password@localhost/ayar` or `sqlite:///var/lib/ayar/ayar.db?mode=rwc`. Without it, `ayar.db`
+    /// in the data folder.
     pub database_url: Option<String>,
     /// A GGUF file, or a folder with config.json and safetensors files.
     pub base_model: PathBuf,
@@ -131,13 +136,13 @@ struct Life {
     exports: Exports,
     /// The worker, and those that download, export and examine.
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Brings sweeps on.
-    coordinator: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    /// Brings sweeps on, keeps leases, hears other servers. What they were at can be done again at the next start.
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     tracking: Tracking,
     /// Speaks to MLflow; ends last, when the worker has said how its run ended.
     teller: Mutex<Option<JoinHandle<()>>>,
     /// Keeps other processes out of the data folder.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<FolderLock>>,
 }
 
 const SAMPLE_NAME: &str = "Sample: financial headlines";
@@ -157,7 +162,8 @@ impl Service {
     /// As [`Service::open`], by another clock.
     pub async fn open_with_clock(config: ServiceConfig, clock: Clock) -> Result<Self> {
         let files = Files::open(&config.data_dir)?;
-        let lock = lock_folder(&files)?;
+        let kind = DatabaseKind::of(config.database_url.as_deref())?;
+        let lock = FolderLock::take(&files, kind).await?;
         let db = Database::open(config.database_url.as_deref(), &files.database()).await?;
         let parts = ModelsParts {
             db: db.clone(),
@@ -171,7 +177,9 @@ impl Service {
         let models = datasets::blocking(move || Models::open(parts)).await?;
 
         let datasets = Datasets::new(db.clone(), files.clone(), clock);
-        let feed = Feed::new(db.clone(), clock);
+        let process = ProcessId::new();
+        let notices = Notices::new(db.clone(), process.clone());
+        let feed = Feed::new(db.clone(), notices.clone(), clock);
         let parts = RunsParts {
             db: db.clone(),
             files: files.clone(),
@@ -179,18 +187,23 @@ impl Service {
             datasets: datasets.clone(),
             models: models.clone(),
             clock,
+            process,
         };
         let runs = Runs::new(parts);
         let manifests = Manifests::new(db.clone(), runs.clone(), datasets.clone(), models.clone(), clock);
         let sweeps = Sweeps::new(db.clone(), runs.clone(), datasets.clone(), clock);
         let (tracking, teller) = Tracking::start(config.tracking, db.clone(), runs.clone(), feed.clone())?;
-        datasets.recover().await?;
-        runs.recover().await?;
-        models.recover().await?;
+        if lock.is_alone() {
+            datasets.recover().await?;
+        }
+        runs.recover(kind == DatabaseKind::Sqlite).await?;
         let parts =
             ExportsParts { db: db.clone(), files: files.clone(), runs: runs.clone(), models: models.clone(), clock };
         let exports = Exports::new(parts);
-        exports.recover().await?;
+        if kind == DatabaseKind::Sqlite {
+            models.recover().await?;
+            exports.recover().await?;
+        }
         if let Some(sample) = config.sample
             && db.fact(SAMPLE_DONE).await?.is_none()
         {
@@ -203,9 +216,11 @@ impl Service {
 
         let stop = StopSignal::default();
         let mut threads = vec![datasets.start_examiner(models.clone(), stop.clone())?];
-        let mut coordinator = None;
+        let mut tasks = vec![tokio::spawn(runs.clone().keep_leases(stop.clone()))];
         if config.takes_up_queues {
-            coordinator = Some(sweeps.start_coordinator(stop.clone()));
+            let (leader, task) = Leader::start(&db, models.clone(), exports.clone());
+            tasks.extend(task);
+            tasks.push(sweeps.start_coordinator(leader.clone(), stop.clone()));
             let parts = WorkerParts {
                 runs: runs.clone(),
                 models: models.clone(),
@@ -216,8 +231,8 @@ impl Service {
             };
             threads.extend([
                 worker::start(parts)?,
-                models.start_downloads(stop.clone())?,
-                exports.start_writer(stop.clone())?,
+                models.start_downloads(leader.clone(), stop.clone())?,
+                exports.start_writer(leader, stop.clone())?,
             ]);
         }
         let hub_datasets = HubDatasets::new(models.clone(), datasets.clone(), stop.clone());
@@ -231,7 +246,7 @@ impl Service {
             models: models.clone(),
             exports: exports.clone(),
             threads: Mutex::new(threads),
-            coordinator: Mutex::new(coordinator),
+            tasks: Mutex::new(tasks),
             tracking: tracking.clone(),
             teller: Mutex::new(teller),
             lock: Mutex::new(Some(lock)),
@@ -241,12 +256,19 @@ impl Service {
         let classifiers = Classifiers::start(runs.clone(), models.clone(), config.serving)?;
         let parts = DeploymentsParts {
             db: life.db.clone(),
+            notices: notices.clone(),
             runs: runs.clone(),
             models: models.clone(),
             classifiers: classifiers.clone(),
             clock,
         };
         let deployments = Deployments::open(parts).await?;
+        let listener = Listener { runs: runs.clone(), feed: feed.clone(), deployments: deployments.clone() };
+        let listening = tokio::spawn(notices.listen(listener));
+        life.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(listening);
+        if let Some(lock) = life.lock.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            lock.share(kind)?;
+        }
         let people = People::new(life.db.clone(), clock);
         let label_checks = LabelChecks::new(life.db.clone(), datasets.clone(), runs.clone(), clock);
         Ok(Self {
@@ -273,6 +295,11 @@ impl Service {
     /// closed. Returns when all that is done. Nothing else works afterwards.
     pub async fn shutdown(&self) {
         self.life.ask_threads_to_stop();
+        let tasks = std::mem::take(&mut *self.life.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
         let threads = std::mem::take(&mut *self.life.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             join(thread).await;
@@ -281,12 +308,6 @@ impl Service {
         let teller = self.life.teller.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(teller) = teller {
             join(teller).await;
-        }
-        let coordinator = self.life.coordinator.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(coordinator) = coordinator {
-            // What it was at can be done again at the next start.
-            coordinator.abort();
-            let _ = coordinator.await;
         }
         self.feed.close();
         self.life.db.pool.close().await;
@@ -297,8 +318,7 @@ impl Service {
 impl Life {
     fn ask_threads_to_stop(&self) {
         self.stop.ask();
-        self.runs.queued.notify_one();
-        self.runs.settled.notify_one();
+        self.runs.wake();
         self.models.wake();
         self.exports.wake();
         self.datasets.wake();
@@ -307,6 +327,9 @@ impl Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
+        for task in self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
+        }
         self.ask_threads_to_stop();
         self.tracking.close();
         self.feed.close();
@@ -318,20 +341,6 @@ async fn join(thread: JoinHandle<()>) {
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;
     if !matches!(joined, Ok(Ok(()))) {
         tracing::error!("the thread \"{name}\" ended in a panic");
-    }
-}
-
-fn lock_folder(files: &Files) -> Result<File> {
-    let path = files.lock();
-    let file = File::create(&path).map_err(|error| ServiceError::io(&path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(UserError::conflict(format!(
-            "The data folder {} is in use by another Ayar. Stop that one, or choose another folder.",
-            files.root().display()
-        ))
-        .into()),
-        Err(TryLockError::Error(error)) => Err(ServiceError::io(&path, error)),
     }
 }
 

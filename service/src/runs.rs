@@ -3,6 +3,7 @@
 
 mod deal;
 mod estimate;
+mod lease;
 mod lists;
 mod made_up;
 mod picture;
@@ -17,6 +18,7 @@ use crate::error::{Result, ServiceError};
 use crate::feed::Feed;
 use crate::files::Files;
 use crate::models::Models;
+use crate::notices::ProcessId;
 use domain::catalogue::{AdapterSource, ModelId};
 use domain::error::UserError;
 use domain::run::{
@@ -35,6 +37,7 @@ use tokio::sync::Notify;
 
 use deal::deal;
 pub(crate) use deal::{Dealt, Pins, TestNote};
+use lease::{Holder, LEASE_MS};
 pub use made_up::made_up_step;
 
 /// Longest name of a run, in characters.
@@ -52,6 +55,8 @@ pub struct Runs {
     datasets: Datasets,
     models: Models,
     pub(crate) clock: Clock,
+    /// This process, as the holder of leases.
+    process: ProcessId,
     /// Wakes the worker when a run has been queued.
     pub(crate) queued: Arc<Notify>,
     /// Wakes whoever waits for runs to come to their end.
@@ -66,6 +71,23 @@ pub(crate) struct RunsParts {
     pub datasets: Datasets,
     pub models: Models,
     pub clock: Clock,
+    pub process: ProcessId,
+}
+
+/// A change of a run's status.
+struct Change {
+    action: RunAction,
+    /// Stands in its history ahead of the change.
+    before: Option<RunEvent>,
+    /// Beside it: the reason of a failure.
+    message: Option<String>,
+    only_if: Holder,
+}
+
+impl Change {
+    fn of(action: RunAction) -> Self {
+        Self { action, before: None, message: None, only_if: Holder::Anybody }
+    }
 }
 
 /// A run that the worker has taken from the queue.
@@ -122,8 +144,8 @@ fn summaries(rest: &'static str) -> AssertSqlSafe<String> {
 
 impl Runs {
     pub(crate) fn new(parts: RunsParts) -> Self {
-        let RunsParts { db, files, feed, datasets, models, clock } = parts;
-        Self { db, files, feed, datasets, models, clock, queued: Arc::default(), settled: Arc::default() }
+        let RunsParts { db, files, feed, datasets, models, clock, process } = parts;
+        Self { db, files, feed, datasets, models, clock, process, queued: Arc::default(), settled: Arc::default() }
     }
 
     /// Checks what is asked for and puts it at the end of the queue.
@@ -343,13 +365,15 @@ impl Runs {
         let now = (self.clock)();
         let mut transaction = self.db.begin_write().await?;
         let claimed = sqlx::query(
-            "UPDATE runs SET status = $1, started_at_ms = COALESCE(started_at_ms, $2), ended_at_ms = NULL WHERE id = \
-             (SELECT id FROM runs WHERE status = $3 ORDER BY queue_order LIMIT 1) AND status = $3 \
-             RETURNING id, request, progress",
+            "UPDATE runs SET status = $1, started_at_ms = COALESCE(started_at_ms, $2), ended_at_ms = NULL, lease_holder = $4, \
+             lease_until_ms = $5 WHERE id = (SELECT id FROM runs WHERE status = $3 ORDER BY queue_order LIMIT 1) AND \
+             status = $3 RETURNING id, request, progress",
         )
         .bind(next.as_str())
         .bind(now)
         .bind(RunStatus::Queued.as_str())
+        .bind(self.process.as_str())
+        .bind(now + LEASE_MS)
         .fetch_all(&mut *transaction)
         .await?;
         let Some(row) = claimed.first() else { return Ok(None) };
@@ -377,6 +401,25 @@ impl Runs {
         before: Option<RunEvent>,
         message: Option<String>,
     ) -> Result<RunStatus> {
+        self.change(id, Change { before, message, ..Change::of(action) }).await
+    }
+
+    /// As [`Runs::transition`], for the worker that is at the run.
+    ///
+    /// # Errors
+    /// [`ServiceError::LeaseLost`]: it is another one's by now.
+    pub(crate) async fn settle(
+        &self,
+        id: RunId,
+        action: RunAction,
+        before: Option<RunEvent>,
+        message: Option<String>,
+    ) -> Result<RunStatus> {
+        self.change(id, Change { action, before, message, only_if: Holder::Us }).await
+    }
+
+    async fn change(&self, id: RunId, change: Change) -> Result<RunStatus> {
+        let Change { action, before, message, only_if } = change;
         let now = (self.clock)();
         let mut transaction = self.db.begin_write().await?;
         let row = sqlx::query("SELECT status, name FROM runs WHERE id = $1")
@@ -384,6 +427,7 @@ impl Runs {
             .fetch_optional(&mut *transaction)
             .await?;
         let Some(row) = row else { return Err(no_such_run(id)) };
+        only_if.check(&mut transaction, self, id).await?;
         let status = status_from(&row)?;
         let Some(next) = status.after(action) else {
             return Err(impossible(action, status, row.try_get("name")?).into());
@@ -403,6 +447,12 @@ impl Runs {
             .bind(message.as_deref().filter(|_| next == RunStatus::Failed))
             .execute(&mut *transaction)
             .await?;
+        if !matches!(next, RunStatus::Running | RunStatus::Cancelling) {
+            sqlx::query("UPDATE runs SET lease_holder = NULL, lease_until_ms = NULL WHERE id = $1")
+                .bind(id)
+                .execute(&mut *transaction)
+                .await?;
+        }
         if next == RunStatus::Finished {
             sqlx::query("UPDATE runs SET progress = 1.0 WHERE id = $1").bind(id).execute(&mut *transaction).await?;
         }
@@ -419,26 +469,6 @@ impl Runs {
             self.settled.notify_one();
         }
         Ok(next)
-    }
-
-    /// At the start of the process: runs that were on the device when the last one ended.
-    pub(crate) async fn recover(&self) -> Result<()> {
-        let rows = sqlx::query("SELECT id, status FROM runs WHERE status IN ($1, $2) ORDER BY id")
-            .bind(RunStatus::Running.as_str())
-            .bind(RunStatus::Cancelling.as_str())
-            .fetch_all(&self.db.pool)
-            .await?;
-        for row in rows {
-            let what = if status_from(&row)? == RunStatus::Running {
-                "The server ended while this run was at work. The run is queued again and goes on from its last checkpoint."
-            } else {
-                "The server ended while this run was being stopped. The run is cancelled; it can be resumed."
-            };
-            let id: RunId = row.try_get("id")?;
-            self.transition(id, RunAction::Recover, Some(log(LogLevel::Warning, what)), None).await?;
-            tracing::info!(run = id, "{what}");
-        }
-        Ok(())
     }
 
     /// What the engine needs to carry out a claimed run, and the worker to tell of its test rows.
@@ -479,6 +509,12 @@ impl Runs {
                 Ok((adapter.base, adapter.directory))
             }
         }
+    }
+
+    /// So that whoever waits for queued or settled runs looks.
+    pub(crate) fn wake(&self) {
+        self.queued.notify_one();
+        self.settled.notify_one();
     }
 
     /// A line in a run's history that others write.

@@ -11,6 +11,7 @@ use crate::Clock;
 use crate::datasets::{Datasets, to_the_end};
 use crate::db::{Database, json_column, to_json};
 use crate::error::{Result, ServiceError};
+use crate::leader::Leader;
 use crate::runs::{Dealt, NewTrial, Pins, Runs};
 use crate::worker::{AFTER_TROUBLE, StopSignal};
 use domain::error::UserError;
@@ -282,10 +283,11 @@ impl Sweeps {
     }
 
     /// Brings all sweeps on that work: at the start, and whenever a run has come to its end. Ends with the signal.
-    pub(crate) fn start_coordinator(&self, stop: StopSignal) -> JoinHandle<()> {
+    pub(crate) fn start_coordinator(&self, leader: Leader, stop: StopSignal) -> JoinHandle<()> {
         let sweeps = self.clone();
         tokio::spawn(async move {
             while !stop.is_asked() {
+                leader.turn().await;
                 if let Err(error) = sweeps.advance_all().await {
                     if stop.is_asked() {
                         return;
@@ -294,7 +296,7 @@ impl Sweeps {
                     tokio::time::sleep(AFTER_TROUBLE).await;
                     continue;
                 }
-                sweeps.runs.settled.notified().await;
+                leader.rest(&sweeps.runs.settled).await;
             }
         })
     }

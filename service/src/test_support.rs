@@ -4,10 +4,29 @@ use crate::db::Database;
 use crate::error::Result;
 use domain::run::{NewRun, RunId, RunStatus};
 use domain::spec::TrainSpec;
+use std::path::Path;
 
-pub async fn database() -> (tempfile::TempDir, Database) {
+#[path = "../tests/service/own_database.rs"]
+mod own_database;
+pub use own_database::OwnDatabase;
+
+/// Where a test's database is, as long as the test runs.
+pub struct Place {
+    // Dropped in this order.
+    _database: OwnDatabase,
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+pub async fn database() -> (Place, Database) {
     let folder = tempfile::tempdir().unwrap();
-    let database = Database::open(None, &folder.path().join("ayar.db")).await.unwrap();
+    let own = OwnDatabase::new();
+    let database = Database::open(own.url().as_deref(), &folder.path().join("ayar.db")).await.unwrap();
     sqlx::query(
         "INSERT INTO datasets (id, upload, name, file_name, text_column, label_column, row_count, rejected_count, \
          labels, created_at_ms) VALUES (1, 'u', 'News', 'news.csv', 'text', 'label', 0, 0, '[]', 0)",
@@ -15,7 +34,7 @@ pub async fn database() -> (tempfile::TempDir, Database) {
     .execute(&database.pool)
     .await
     .unwrap();
-    (folder, database)
+    (Place { _database: own, folder }, database)
 }
 
 pub async fn insert_run(database: &Database, id: RunId, status: RunStatus) -> Result<()> {

@@ -138,10 +138,14 @@ impl Worker {
         message: Option<String>,
     ) -> Option<RunStatus> {
         loop {
-            match self.handle.block_on(self.runs.transition(id, action, before.clone(), message.clone())) {
+            match self.handle.block_on(self.runs.settle(id, action, before.clone(), message.clone())) {
                 Ok(status) => {
                     tracing::info!(run = id, status = status.as_str(), "run ends");
                     return Some(status);
+                }
+                Err(error @ ServiceError::LeaseLost) => {
+                    tracing::warn!(run = id, %error, "this server was not heard of for too long");
+                    return None;
                 }
                 Err(ServiceError::User(error)) => {
                     tracing::error!(run = id, %error, ?action, "a run that ended was not at work");

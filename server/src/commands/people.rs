@@ -1,5 +1,6 @@
 //! `ayar people`: what is done for accounts from the server's own machine, also while the server runs.
 
+use crate::arguments::DatabaseArgument;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use service::People;
@@ -26,9 +27,8 @@ struct ResetLinkArguments {
     /// Folder of the server's data
     #[arg(long, env = "AYAR_DATA_DIR", default_value = "data/local")]
     data_dir: PathBuf,
-    /// Database of the server; left out: the SQLite file in the data folder
-    #[arg(long, env = "AYAR_DATABASE_URL", hide_env_values = true)]
-    database_url: Option<String>,
+    #[command(flatten)]
+    database: DatabaseArgument,
     /// Address of the server, for the link
     #[arg(long, env = "AYAR_ADDR", default_value = "127.0.0.1:3000")]
     addr: SocketAddr,
@@ -38,7 +38,7 @@ pub fn people(arguments: PeopleArguments) -> anyhow::Result<()> {
     let PeopleCommand::ResetLink(arguments) = arguments.command;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("No threads to be had")?;
     runtime.block_on(async {
-        let people = People::open_beside(&arguments.data_dir, arguments.database_url.as_deref()).await?;
+        let people = People::open_beside(&arguments.data_dir, arguments.database.database_url.as_deref()).await?;
         let token = people.reset_link(&arguments.email).await?;
         println!("http://{}/reset/{}", arguments.addr, token.0);
         Ok(())

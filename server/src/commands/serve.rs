@@ -58,7 +58,7 @@ async fn run(config: ServeConfig, device: Device) -> anyhow::Result<()> {
     };
     let service = Service::open(ServiceConfig {
         data_dir: config.data_dir.clone(),
-        database_url: config.database_url,
+        database_url: config.database.database_url,
         base_model: config.base_model,
         model_folders: config.model_folders,
         hub: HubSettings::from_environment(),

@@ -56,6 +56,19 @@ impl Lives {
         self.lock().insert(name, live);
     }
 
+    /// These and no others; what was counted of those that stay is kept.
+    pub fn take_over(&self, routes: HashMap<String, Route>, now_ms: i64) {
+        self.lock().retain(|name, _| routes.contains_key(name));
+        for (name, route) in routes {
+            let is_there = self.lock().contains_key(&name);
+            if is_there {
+                self.set_route(&name, route);
+            } else {
+                self.put(name, route, now_ms);
+            }
+        }
+    }
+
     pub fn remove(&self, name: &str) {
         self.lock().remove(name);
     }

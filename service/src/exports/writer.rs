@@ -5,6 +5,7 @@ use crate::db::to_json;
 use crate::error::{Result, ServiceError};
 use crate::files::remove_folder;
 use crate::hub::PushRequest;
+use crate::leader::Leader;
 use crate::runs::FinishedRun;
 use crate::worker::{AFTER_TROUBLE, StopSignal, words_of};
 use domain::catalogue::{ExportFile, ExportId, ExportStatus, ExportSummary, Push, PushState};
@@ -72,12 +73,12 @@ enum Ended {
 
 impl Exports {
     /// Starts the thread. It ends when the signal is asked and [`Exports::wake`] is called.
-    pub(crate) fn start_writer(&self, stop: StopSignal) -> Result<JoinHandle<()>> {
+    pub(crate) fn start_writer(&self, leader: Leader, stop: StopSignal) -> Result<JoinHandle<()>> {
         let (exports, handle) = (self.clone(), Handle::current());
         std::thread::Builder::new()
             .name("exports".to_string())
             .spawn(move || {
-                let writer = Writer { exports, handle, stop };
+                let writer = Writer { exports, leader, handle, stop };
                 writer.work();
             })
             .map_err(|error| ServiceError::io("exports thread".as_ref(), error))
@@ -148,6 +149,7 @@ impl Exports {
 
 struct Writer {
     exports: Exports,
+    leader: Leader,
     handle: Handle,
     stop: StopSignal,
 }
@@ -155,9 +157,10 @@ struct Writer {
 impl Writer {
     fn work(&self) {
         while !self.stop.is_asked() {
+            self.handle.block_on(self.leader.turn());
             match self.handle.block_on(self.exports.next_task()) {
                 Ok(Some(task)) => self.carry_out(task),
-                Ok(None) => self.handle.block_on(self.exports.inner.queued.notified()),
+                Ok(None) => self.handle.block_on(self.leader.rest(&self.exports.inner.queued)),
                 Err(error) => {
                     tracing::error!(%error, "the queue of exports could not be read; trying again");
                     self.stop.rest(AFTER_TROUBLE);

@@ -6,6 +6,7 @@ use super::{Models, no_such_model};
 use crate::db::to_json;
 use crate::error::{Result, ServiceError};
 use crate::hub::Download;
+use crate::leader::Leader;
 use crate::worker::{AFTER_TROUBLE, StopSignal, words_of};
 use domain::catalogue::{DownloadProgress, ModelAction, ModelId, ModelStatus};
 use domain::error::UserError;
@@ -57,15 +58,16 @@ impl Models {
     }
 
     /// Starts the thread. It ends when the signal is asked and [`Models::wake`] is called.
-    pub(crate) fn start_downloads(&self, stop: StopSignal) -> Result<JoinHandle<()>> {
+    pub(crate) fn start_downloads(&self, leader: Leader, stop: StopSignal) -> Result<JoinHandle<()>> {
         let (models, handle) = (self.clone(), Handle::current());
         std::thread::Builder::new()
             .name("downloads".to_string())
             .spawn(move || {
                 while !stop.is_asked() {
+                    handle.block_on(leader.turn());
                     match handle.block_on(models.claim()) {
                         Ok(Some((id, address))) => models.carry_out(&handle, &stop, id, &address),
-                        Ok(None) => handle.block_on(models.inner.queued.notified()),
+                        Ok(None) => handle.block_on(leader.rest(&models.inner.queued)),
                         Err(error) => {
                             tracing::error!(%error, "the queue of downloads could not be read; trying again");
                             stop.rest(AFTER_TROUBLE);

@@ -16,7 +16,7 @@ impl People {
     /// # Errors
     /// They are no member, or the last administrator.
     pub async fn change_role(&self, person: i64, role: Role) -> Result<()> {
-        let mut transaction = self.begin_change().await?;
+        let mut transaction = self.db.begin_write().await?;
         let changed = sqlx::query(sqlx::AssertSqlSafe(format!(
             "UPDATE memberships SET role = $3 WHERE person_id = $1 AND workspace_id = $2 \
              AND ($3 = 'administrator' OR {ANOTHER_ADMINISTRATOR})"
@@ -38,7 +38,7 @@ impl People {
     /// # Errors
     /// They are no member, or the last administrator.
     pub async fn remove(&self, person: i64) -> Result<()> {
-        let mut transaction = self.begin_change().await?;
+        let mut transaction = self.db.begin_write().await?;
         let removed = sqlx::query(sqlx::AssertSqlSafe(format!(
             "DELETE FROM memberships WHERE person_id = $1 AND workspace_id = $2 AND {ANOTHER_ADMINISTRATOR}"
         )))
@@ -59,17 +59,6 @@ impl People {
         }
         transaction.commit().await?;
         Ok(())
-    }
-
-    /// Two administrators who demote each other at once must not both succeed: changes of members go one after the
-    /// other. SQLite does so by itself, elsewhere the workspace's row is what they wait for.
-    async fn begin_change(&self) -> Result<Transaction<'static, Any>> {
-        let mut transaction = self.db.begin_write().await?;
-        sqlx::query("UPDATE workspaces SET name = name WHERE id = $1")
-            .bind(WORKSPACE)
-            .execute(&mut *transaction)
-            .await?;
-        Ok(transaction)
     }
 }
 

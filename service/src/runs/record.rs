@@ -1,6 +1,6 @@
 //! What the worker stores of a run while it computes.
 
-use super::{Runs, status_from};
+use super::{Holder, Runs, status_from};
 use crate::db::to_json;
 use crate::error::Result;
 use domain::cleanliness::Cleanliness;
@@ -10,8 +10,12 @@ use sqlx::{Any, Transaction};
 impl Runs {
     /// Stores what the engine emitted and brings the columns that lists show up to date, all at once. Returns the
     /// run's status, so that the worker learns of a wish to stop.
+    ///
+    /// # Errors
+    /// [`ServiceError::LeaseLost`](crate::ServiceError::LeaseLost): another process is at the run by now.
     pub(crate) async fn record_work(&self, id: RunId, events: Vec<(i64, RunEvent)>) -> Result<RunStatus> {
         let mut transaction = self.db.begin_write().await?;
+        Holder::Us.check(&mut transaction, self, id).await?;
         let mut stored: Vec<StoredEvent> = Vec::with_capacity(events.len());
         let mut progress = None;
         for (at_ms, event) in events {

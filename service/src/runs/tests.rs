@@ -3,11 +3,13 @@
 use super::*;
 use crate::hub::HubSettings;
 use crate::models::ModelsParts;
-use crate::test_support::{database, insert_run};
+use crate::notices::Notices;
+use crate::test_support::{Place, database, insert_run};
 use domain::error::ErrorKind;
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-async fn runs() -> (tempfile::TempDir, Runs) {
+async fn runs() -> (Place, Runs) {
     let (folder, db) = database().await;
     let clock: Clock = || 7;
     let files = Files::open(folder.path()).unwrap();
@@ -21,13 +23,15 @@ async fn runs() -> (tempfile::TempDir, Runs) {
         device: engine::Device::Cpu,
         hub: HubSettings::from_environment(),
     };
+    let process = ProcessId::new();
     let parts = RunsParts {
         datasets: Datasets::new(db.clone(), files.clone(), clock),
-        feed: Feed::new(db.clone(), clock),
+        feed: Feed::new(db.clone(), Notices::new(db.clone(), process.clone()), clock),
         models: Models::open(models).unwrap(),
         db,
         files,
         clock,
+        process,
     };
     (folder, Runs::new(parts))
 }
@@ -104,7 +108,7 @@ async fn a_run_that_was_cut_off_comes_first_again_and_a_stop_that_was_cut_off_is
     insert_run(&runs.db, 1, RunStatus::Running).await.unwrap();
     insert_run(&runs.db, 2, RunStatus::Cancelling).await.unwrap();
     insert_run(&runs.db, 3, RunStatus::Queued).await.unwrap();
-    runs.recover().await.unwrap();
+    runs.recover(true).await.unwrap();
     let statuses: Vec<_> =
         runs.list().await.unwrap().iter().map(|run| (run.id, run.status, run.ahead_in_queue)).collect();
     assert_eq!(statuses, [(3, RunStatus::Queued, 1), (2, RunStatus::Cancelled, 0), (1, RunStatus::Queued, 0)]);
@@ -181,4 +185,41 @@ async fn lists_come_in_pages_without_the_runs_of_sweeps() {
     assert_eq!(runs.finished_runs(Some(1), u64::MAX).await.unwrap().len() as u64, runs.count_finished().await.unwrap());
     assert!(runs.finished_runs(Some(2), 3).await.unwrap().is_empty());
     assert!(runs.moving().await.unwrap().is_empty());
+}
+
+/// Two processes on one table.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_runs_out_is_given_to_another_and_its_holder_writes_no_more() {
+    static NOW: AtomicI64 = AtomicI64::new(1_000);
+    let clock: Clock = || NOW.load(Ordering::SeqCst);
+    let (_folder, first) = runs().await;
+    let first = Runs { clock, ..first };
+    let second = Runs { process: ProcessId::new(), ..first.clone() };
+    insert_run(&first.db, 1, RunStatus::Queued).await.unwrap();
+    assert_eq!(first.claim().await.unwrap().unwrap().id, 1);
+    let step = || vec![(7, RunEvent::Step(made_up_step(1, 10)))];
+    assert_eq!(first.record_work(1, step()).await.unwrap(), RunStatus::Running);
+    assert!(matches!(second.record_work(1, step()).await, Err(ServiceError::LeaseLost)));
+
+    // As long as it is renewed, nobody takes it away.
+    NOW.fetch_add(LEASE_MS, Ordering::SeqCst);
+    first.renew_leases().await.unwrap();
+    second.renew_leases().await.unwrap();
+    NOW.fetch_add(LEASE_MS, Ordering::SeqCst);
+    second.recover(false).await.unwrap();
+    assert!(second.claim().await.unwrap().is_none());
+    assert_eq!(first.record_work(1, step()).await.unwrap(), RunStatus::Running);
+
+    NOW.fetch_add(1, Ordering::SeqCst);
+    second.recover(false).await.unwrap();
+    assert_eq!(second.claim().await.unwrap().unwrap().id, 1);
+    let events = first.feed.history(1).await.unwrap().len();
+    assert!(matches!(first.record_work(1, step()).await, Err(ServiceError::LeaseLost)));
+    let settled = first.settle(1, RunAction::Finish, None, None).await;
+    assert!(matches!(settled, Err(ServiceError::LeaseLost)), "{settled:?}");
+    // It does not get back what it lost by a late sign of life.
+    first.renew_leases().await.unwrap();
+    assert!(matches!(first.record_work(1, step()).await, Err(ServiceError::LeaseLost)));
+    assert_eq!(first.feed.history(1).await.unwrap().len(), events);
+    assert_eq!(second.settle(1, RunAction::Finish, None, None).await.unwrap(), RunStatus::Finished);
 }

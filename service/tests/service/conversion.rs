@@ -3,6 +3,7 @@
 use crate::support::{Place, told};
 use domain::dataset::{RejectedRow, Row};
 use domain::version::{NOBODY, RowQuery, VersionCause};
+use service::{Service, ServiceConfig};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use std::path::Path;
@@ -18,6 +19,11 @@ async fn old_database(folder: &Path) -> SqlitePool {
     let pool = SqlitePool::connect_with(options).await.unwrap();
     Migrator::new(migrations.path()).await.unwrap().run(&pool).await.unwrap();
     pool
+}
+
+/// There was nothing but SQLite then.
+async fn open(place: &Place) -> Service {
+    Service::open(ServiceConfig { database_url: None, ..place.config() }).await.unwrap()
 }
 
 fn json_lines<T: serde::Serialize>(rows: &[T]) -> String {
@@ -59,7 +65,7 @@ async fn a_dataset_without_versions_becomes_version_one_and_loses_nothing() {
     std::fs::create_dir_all(place.path().join("datasets/3/conversion.partial")).unwrap();
 
     for _ in 0..2 {
-        let service = place.open().await;
+        let service = open(&place).await;
         let list = service.datasets.list().await.unwrap();
         assert_eq!(list.len(), 1, "the damaged one is left out");
         assert_eq!((list[0].id, list[0].version, list[0].rows, list[0].rejected), (3, 1, 40, 1));

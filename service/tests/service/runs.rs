@@ -137,7 +137,8 @@ async fn a_stop_of_the_server_and_a_kill_lose_nothing() {
     service.shutdown().await;
 
     // As a kill leaves it: at work in the table, nobody at work.
-    let url = format!("sqlite://{}", place.path().join("ayar.db").display());
+    let file = format!("sqlite://{}", place.path().join("ayar.db").display());
+    let url = place.database.url().unwrap_or(file);
     let table = sqlx::AnyPool::connect(&url).await.unwrap();
     let killed =
         sqlx::query("UPDATE runs SET status = 'running' WHERE id = $1").bind(run).execute(&table).await.unwrap();

@@ -1,5 +1,6 @@
 //! A service in a folder of its own, and short ways to do what every test does.
 
+use crate::own_database::OwnDatabase;
 use domain::catalogue::OWN_MODEL;
 use domain::dataset::{DatasetId, DatasetSummary};
 use domain::error::UserError;
@@ -15,12 +16,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 pub struct Place {
+    pub database: OwnDatabase,
     pub folder: tempfile::TempDir,
 }
 
 impl Place {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { database: OwnDatabase::new(), folder: tempfile::tempdir().unwrap() }
     }
 
     pub fn path(&self) -> &Path {
@@ -30,7 +32,7 @@ impl Place {
     pub fn config(&self) -> ServiceConfig {
         ServiceConfig {
             data_dir: self.path().to_path_buf(),
-            database_url: None,
+            database_url: self.database.url(),
             base_model: repository().join("data/base/tohum-16m.gguf"),
             model_folders: Vec::new(),
             hub: HubSettings {

@@ -1,5 +1,5 @@
 use super::{ReadingArguments, reading_in_words, tell_rejected};
-use crate::arguments::{DEFAULT_BASE_MODEL, Usage};
+use crate::arguments::{DEFAULT_BASE_MODEL, DatabaseArgument, Usage};
 use crate::progress::Progress;
 use anyhow::Context;
 use app::format::{count, counted};
@@ -43,9 +43,8 @@ pub struct ImportArguments {
     /// Folder of the database, uploads and runs; no server may use it meanwhile
     #[arg(long, env = "AYAR_DATA_DIR", default_value = "data/local")]
     data_dir: PathBuf,
-    /// Database, such as sqlite://ayar.db; left out: a SQLite file in the data folder
-    #[arg(long, env = "AYAR_DATABASE_URL", hide_env_values = true)]
-    database_url: Option<String>,
+    #[command(flatten)]
+    database: DatabaseArgument,
     /// Base model under which lengths are counted in tokens
     #[arg(long, env = "AYAR_BASE_MODEL", default_value = DEFAULT_BASE_MODEL)]
     base_model: PathBuf,
@@ -89,7 +88,7 @@ async fn open(arguments: &ImportArguments) -> anyhow::Result<Service> {
     }
     Service::open(ServiceConfig {
         data_dir: arguments.data_dir.clone(),
-        database_url: arguments.database_url.clone(),
+        database_url: arguments.database.database_url.clone(),
         base_model: arguments.base_model.clone(),
         model_folders: Vec::new(),
         hub: HubSettings::from_environment(),
