@@ -1,6 +1,7 @@
 //! Runs: starting, stopping and showing them. This is the only file that writes `runs.status`; every change of it goes
 //! through [`RunStatus::after`], is guarded by the status it starts from, and stands in the run's history.
 
+mod crash;
 mod deal;
 mod estimate;
 mod lease;
@@ -37,7 +38,8 @@ use tokio::sync::Notify;
 
 use deal::deal;
 pub(crate) use deal::{Dealt, Pins, TestNote};
-use lease::{Holder, LEASE_MS};
+pub(crate) use lease::Holder;
+use lease::LEASE_MS;
 pub use made_up::made_up_step;
 
 /// Longest name of a run, in characters.
@@ -75,18 +77,21 @@ pub(crate) struct RunsParts {
 }
 
 /// A change of a run's status.
-struct Change {
-    action: RunAction,
+#[derive(Clone)]
+pub(crate) struct Change {
+    pub action: RunAction,
     /// Stands in its history ahead of the change.
-    before: Option<RunEvent>,
+    pub before: Option<RunEvent>,
     /// Beside it: the reason of a failure.
-    message: Option<String>,
-    only_if: Holder,
+    pub message: Option<String>,
+    /// How often it has crashed by now, if that is another number than before.
+    pub crashes: Option<i64>,
+    pub only_if: Holder,
 }
 
 impl Change {
-    fn of(action: RunAction) -> Self {
-        Self { action, before: None, message: None, only_if: Holder::Anybody }
+    pub fn of(action: RunAction) -> Self {
+        Self { action, before: None, message: None, crashes: None, only_if: Holder::Anybody }
     }
 }
 
@@ -408,18 +413,14 @@ impl Runs {
     ///
     /// # Errors
     /// [`ServiceError::LeaseLost`]: it is another one's by now.
-    pub(crate) async fn settle(
-        &self,
-        id: RunId,
-        action: RunAction,
-        before: Option<RunEvent>,
-        message: Option<String>,
-    ) -> Result<RunStatus> {
-        self.change(id, Change { action, before, message, only_if: Holder::Us }).await
+    pub(crate) async fn settle(&self, id: RunId, change: Change) -> Result<RunStatus> {
+        self.change(id, Change { only_if: Holder::Us, ..change }).await
     }
 
     async fn change(&self, id: RunId, change: Change) -> Result<RunStatus> {
-        let Change { action, before, message, only_if } = change;
+        let Change { action, before, message, crashes, only_if } = change;
+        // A person who takes it up again gives it new tries.
+        let crashes = if action == RunAction::Resume { Some(0) } else { crashes };
         let now = (self.clock)();
         let mut transaction = self.db.begin_write().await?;
         let row = sqlx::query("SELECT status, name FROM runs WHERE id = $1")
@@ -450,6 +451,13 @@ impl Runs {
         if !matches!(next, RunStatus::Running | RunStatus::Cancelling) {
             sqlx::query("UPDATE runs SET lease_holder = NULL, lease_until_ms = NULL WHERE id = $1")
                 .bind(id)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        if let Some(crashes) = crashes {
+            sqlx::query("UPDATE runs SET crashes = $2 WHERE id = $1")
+                .bind(id)
+                .bind(crashes)
                 .execute(&mut *transaction)
                 .await?;
         }

@@ -7,7 +7,7 @@ use crate::error::{Result, ServiceError};
 use crate::files;
 use crate::manifests::{Manifests, not_written};
 use crate::models::Models;
-use crate::runs::{Claimed, Prepared, Runs, TestNote, log};
+use crate::runs::{Change, Claimed, Prepared, Runs, TestNote, log};
 use crate::sweeps::{Pause, Sweeps};
 use crate::tracking::{TrackedRun, Tracking};
 use domain::cleanliness::{Cleanliness, TestRowFlags};
@@ -109,36 +109,49 @@ impl Worker {
         let mut tracked = None;
         let ended = catch_unwind(AssertUnwindSafe(|| self.train(claimed, &mut tracked)))
             .unwrap_or_else(|panic| Err(ServiceError::Panicked(words_of(panic.as_ref()))));
-        let (action, before, message) = match ended {
-            Ok(Ended::Finished(told)) => (RunAction::Finish, told, None),
+        let change = match ended {
+            Ok(Ended::Finished(told)) => Change { before: told, ..Change::of(RunAction::Finish) },
             Ok(Ended::Stopped) if self.stop.is_asked() => {
                 let what = "The server stops. The run goes on from its last checkpoint when the server is back.";
-                (RunAction::Recover, Some(log(LogLevel::Info, what)), None)
+                Change { before: Some(log(LogLevel::Info, what)), ..Change::of(RunAction::Recover) }
             }
-            Ok(Ended::Stopped) => (RunAction::Stop, None, None),
-            Err(error) => {
-                let reason = error.reason();
-                tracing::warn!(run = id, %reason, "run failed");
-                (RunAction::Fail, Some(log(LogLevel::Error, reason.clone())), Some(reason))
+            Ok(Ended::Stopped) => Change::of(RunAction::Stop),
+            Err(ServiceError::LeaseLost) => {
+                tracing::warn!(
+                    run = id,
+                    "another server has taken the run over; this one was not heard of for too long"
+                );
+                return;
             }
+            Err(error) => self.after_trouble(id, &error),
         };
-        let status = self.settle(id, action, before, message);
+        let status = self.settle(id, &change);
         if let (Some(tracked), Some(status)) = (tracked, status) {
             tracked.end(status, (self.runs.clock)());
         }
     }
 
+    /// A panic may have been an accident; whatever else is wrong will be wrong again.
+    fn after_trouble(&self, id: RunId, error: &ServiceError) -> Change {
+        let reason = error.reason();
+        tracing::warn!(run = id, %reason, "run failed");
+        if let ServiceError::Panicked(words) = error
+            && let Ok(change) = self.handle.block_on(self.runs.after_panic(id, words))
+        {
+            return change;
+        }
+        Change {
+            before: Some(log(LogLevel::Error, reason.clone())),
+            message: Some(reason),
+            ..Change::of(RunAction::Fail)
+        }
+    }
+
     /// Until the database takes it: a full disk may have room again. If the process ends first, the next one finds the
     /// run as it is and puts it back into the queue.
-    fn settle(
-        &self,
-        id: RunId,
-        action: RunAction,
-        before: Option<RunEvent>,
-        message: Option<String>,
-    ) -> Option<RunStatus> {
+    fn settle(&self, id: RunId, change: &Change) -> Option<RunStatus> {
         loop {
-            match self.handle.block_on(self.runs.settle(id, action, before.clone(), message.clone())) {
+            match self.handle.block_on(self.runs.settle(id, change.clone())) {
                 Ok(status) => {
                     tracing::info!(run = id, status = status.as_str(), "run ends");
                     return Some(status);
@@ -148,7 +161,7 @@ impl Worker {
                     return None;
                 }
                 Err(ServiceError::User(error)) => {
-                    tracing::error!(run = id, %error, ?action, "a run that ended was not at work");
+                    tracing::error!(run = id, %error, action = ?change.action, "a run that ended was not at work");
                     return None;
                 }
                 Err(error) => {

@@ -4,6 +4,7 @@
 //!
 //! Clocks of the machines have to agree to a few seconds, as they do where they are set by the network.
 
+use super::crash::after_crash;
 use super::{Change, Runs, log, status_from};
 use crate::db::DatabaseKind;
 use crate::error::{Result, ServiceError};
@@ -49,7 +50,7 @@ impl Runs {
     /// else can have the database open; else those whose lease has run out.
     pub(crate) async fn recover(&self, alone: bool) -> Result<()> {
         let rows = sqlx::query(
-            "SELECT id, status, lease_holder, lease_until_ms FROM runs WHERE status IN ($1, $2) ORDER BY id",
+            "SELECT id, status, crashes, lease_holder, lease_until_ms FROM runs WHERE status IN ($1, $2) ORDER BY id",
         )
         .bind(RunStatus::Running.as_str())
         .bind(RunStatus::Cancelling.as_str())
@@ -60,19 +61,19 @@ impl Runs {
             if !alone && until.is_some_and(|until| until >= (self.clock)()) {
                 continue;
             }
-            let what = if status_from(&row)? == RunStatus::Running {
-                "The server ended while this run was at work. The run is queued again and goes on from its last checkpoint."
-            } else {
-                "The server ended while this run was being stopped. The run is cancelled; it can be resumed."
-            };
             let id: RunId = row.try_get("id")?;
-            let change = Change {
-                before: Some(log(LogLevel::Warning, what)),
-                only_if: Holder::Was(row.try_get("lease_holder")?, until),
-                ..Change::of(RunAction::Recover)
+            let change = if status_from(&row)? == RunStatus::Running {
+                after_crash(row.try_get("crashes")?, "The server ended while this run was at work.")
+            } else {
+                let what =
+                    "The server ended while this run was being stopped. The run is cancelled; it can be resumed.";
+                Change { before: Some(log(LogLevel::Warning, what)), ..Change::of(RunAction::Recover) }
             };
-            match self.change(id, change).await {
-                Ok(_) => tracing::info!(run = id, "{what}"),
+            let only_if = Holder::Was(row.try_get("lease_holder")?, until);
+            match self.change(id, Change { only_if, ..change }).await {
+                Ok(status) => {
+                    tracing::info!(run = id, status = status.as_str(), "taken back from a process that is gone")
+                }
                 // Another server was quicker, or its process is there after all.
                 Err(ServiceError::LeaseLost) => continue,
                 Err(error) => return Err(error),
@@ -84,7 +85,8 @@ impl Runs {
 }
 
 /// Whose lease a change depends on.
-pub(super) enum Holder {
+#[derive(Clone)]
+pub(crate) enum Holder {
     /// Nobody's: a person may ask for it at any time.
     Anybody,
     /// This process's.
@@ -96,7 +98,12 @@ pub(super) enum Holder {
 impl Holder {
     /// # Errors
     /// [`ServiceError::LeaseLost`]: the run is somebody else's by now.
-    pub async fn check(&self, transaction: &mut Transaction<'static, Any>, runs: &Runs, id: RunId) -> Result<()> {
+    pub(super) async fn check(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        runs: &Runs,
+        id: RunId,
+    ) -> Result<()> {
         if matches!(self, Self::Anybody) {
             return Ok(());
         }

@@ -34,6 +34,13 @@ impl Runs {
                     }
                     statement.execute(&mut *transaction).await?;
                 }
+                // It has got somewhere.
+                RunEvent::Checkpoint { .. } => {
+                    sqlx::query("UPDATE runs SET crashes = 0 WHERE id = $1")
+                        .bind(id)
+                        .execute(&mut *transaction)
+                        .await?;
+                }
                 RunEvent::Validation(point) => record_look(&mut transaction, id, point).await?,
                 _ => {}
             }

@@ -215,11 +215,51 @@ async fn a_lease_that_runs_out_is_given_to_another_and_its_holder_writes_no_more
     assert_eq!(second.claim().await.unwrap().unwrap().id, 1);
     let events = first.feed.history(1).await.unwrap().len();
     assert!(matches!(first.record_work(1, step()).await, Err(ServiceError::LeaseLost)));
-    let settled = first.settle(1, RunAction::Finish, None, None).await;
+    let settled = first.settle(1, Change::of(RunAction::Finish)).await;
     assert!(matches!(settled, Err(ServiceError::LeaseLost)), "{settled:?}");
     // It does not get back what it lost by a late sign of life.
     first.renew_leases().await.unwrap();
     assert!(matches!(first.record_work(1, step()).await, Err(ServiceError::LeaseLost)));
     assert_eq!(first.feed.history(1).await.unwrap().len(), events);
-    assert_eq!(second.settle(1, RunAction::Finish, None, None).await.unwrap(), RunStatus::Finished);
+    assert_eq!(second.settle(1, Change::of(RunAction::Finish)).await.unwrap(), RunStatus::Finished);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_crashes_three_times_without_a_checkpoint_fails_and_the_queue_goes_on() {
+    let (_folder, runs) = runs().await;
+    insert_run(&runs.db, 1, RunStatus::Queued).await.unwrap();
+    insert_run(&runs.db, 2, RunStatus::Queued).await.unwrap();
+    let status = async || status_from(&runs.row(1).await.unwrap()).unwrap();
+    let dies = async || {
+        assert_eq!(runs.claim().await.unwrap().unwrap().id, 1);
+        runs.recover(true).await.unwrap();
+    };
+    let panics = async || {
+        assert_eq!(runs.claim().await.unwrap().unwrap().id, 1);
+        let change = runs.after_panic(1, "index out of bounds").await.unwrap();
+        runs.settle(1, change).await.unwrap();
+    };
+    dies().await;
+    panics().await;
+    // It gets somewhere: what was is forgotten.
+    assert_eq!(runs.claim().await.unwrap().unwrap().id, 1);
+    runs.record_work(1, vec![(7, RunEvent::Checkpoint { step: 3 })]).await.unwrap();
+    runs.recover(true).await.unwrap();
+    panics().await;
+    assert_eq!(status().await, RunStatus::Queued);
+    // A graceful stop is no crash.
+    assert_eq!(runs.claim().await.unwrap().unwrap().id, 1);
+    runs.settle(1, Change::of(RunAction::Recover)).await.unwrap();
+    assert_eq!(status().await, RunStatus::Queued);
+    panics().await;
+    assert_eq!(status().await, RunStatus::Failed);
+    let failure: String = runs.row(1).await.unwrap().try_get("failure").unwrap();
+    assert!(failure.contains("index out of bounds") && failure.contains("given up"), "{failure}");
+    assert_eq!(runs.claim().await.unwrap().unwrap().id, 2);
+    // Whoever takes it up again gives it new tries.
+    runs.transition(1, RunAction::Resume, None, None).await.unwrap();
+    runs.recover(true).await.unwrap();
+    dies().await;
+    dies().await;
+    assert_eq!(status().await, RunStatus::Queued);
 }
