@@ -13,6 +13,7 @@ pub mod models;
 pub mod people;
 #[cfg(feature = "ssr")]
 mod plain_form;
+pub mod queue;
 pub mod run_form;
 pub mod runs;
 pub mod source;

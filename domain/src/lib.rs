@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod model;
 pub mod people;
 pub mod prediction;
+pub mod queue;
 pub mod reading;
 pub mod review;
 pub mod row_query;

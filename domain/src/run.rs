@@ -268,7 +268,13 @@ pub struct NewRun {
     /// An adapter that is trained further; `None`: a new one.
     #[serde(default)]
     pub start_from: Option<AdapterSource>,
+    /// After so long at work it is stopped, with a checkpoint. Each time it is taken up counts anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit_minutes: Option<u64>,
 }
+
+/// Longest limit of a run's time: a month.
+pub const MOST_MINUTES: u64 = 31 * 24 * 60;
 
 /// A test row with the answers of the base and of the adapter, as far as they are known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -172,6 +172,7 @@ async fn prepare() -> (TempDir, String, Vec<TestRow>) {
             spec,
             base_model: OWN_MODEL,
             start_from: None,
+            time_limit_minutes: None,
         };
         let run = service.runs.start(new).await.unwrap();
         let mut watch = service.feed.watch(run, 0);

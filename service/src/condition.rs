@@ -89,7 +89,16 @@ fn write_and_remove(root: &Path) -> std::result::Result<(), String> {
     file.close().map_err(|error| error.to_string())
 }
 
-fn free_bytes(folder: &Path) -> Option<u64> {
+/// Of the disk that a folder lies on.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     Some(disk.f_bavail * disk.f_frsize)
+}
+
+/// Memory that programs can have without others being pushed out. Linux says it in /proc/meminfo; elsewhere it is not known.
+pub(crate) fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
 }

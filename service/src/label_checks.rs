@@ -117,6 +117,7 @@ impl LabelChecks {
                 spec: of.spec.clone(),
                 base_model: of.base_model,
                 start_from: None,
+                time_limit_minutes: None,
             };
             match self.runs.start(new).await {
                 Ok(run) => runs.push(run),

@@ -234,6 +234,7 @@ impl Manifests {
             spec: manifest.spec.clone(),
             base_model: domain::catalogue::OWN_MODEL,
             start_from: None,
+            time_limit_minutes: None,
         };
         Ok((new, pins))
     }

@@ -163,6 +163,11 @@ impl Models {
         }
     }
 
+    /// Whether it is the machine's own memory that runs need.
+    pub(crate) fn trains_on_cpu(&self) -> bool {
+        matches!(self.inner.device, Device::Cpu)
+    }
+
     /// What adding it would mean, before anything is queued.
     ///
     /// # Errors

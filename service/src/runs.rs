@@ -8,6 +8,7 @@ mod lease;
 mod lists;
 mod made_up;
 mod picture;
+mod queue;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,8 @@ pub(crate) use deal::{Dealt, Pins, TestNote};
 pub(crate) use lease::Holder;
 use lease::LEASE_MS;
 pub use made_up::made_up_step;
+pub(crate) use queue::LOOK_AGAIN;
+use queue::put_in_place;
 
 /// Longest name of a run, in characters.
 const MAX_NAME_CHARS: usize = 200;
@@ -128,6 +131,8 @@ struct NewlyDealt<'a> {
     trial: Option<NewTrial>,
     /// Not beside a twin that has just been started.
     once: bool,
+    /// Who started it; empty: nobody in particular.
+    by: &'a str,
 }
 
 /// A finished run, as far as a classifier needs it.
@@ -165,12 +170,13 @@ impl Runs {
     }
 
     /// As [`Runs::start`]; but where a run of the same name and settings, which would come to the same numbers, was
-    /// started within the last seconds and still waits or trains, that one is meant. So two clicks start one run.
-    pub async fn start_once(&self, new: NewRun) -> Result<RunId> {
+    /// started within the last seconds and still waits or trains, that one is meant. So two clicks start one run. `by`: who
+    /// starts it, empty for nobody in particular.
+    pub async fn start_once(&self, new: NewRun, by: &str) -> Result<RunId> {
         self.check(&new).await?;
         let pins = Pins::now(&self.datasets, &new).await?;
         let dealt = self.deal(&new, &pins).await?;
-        self.store(NewlyDealt { new, pins, dealt: &dealt, trial: None, once: true }).await
+        self.store(NewlyDealt { new, pins, dealt: &dealt, trial: None, once: true, by }).await
     }
 
     /// Whether its recipe, its base and the adapter that it goes on from can be trained with; its rows apart.
@@ -198,11 +204,11 @@ impl Runs {
         trial: Option<NewTrial>,
     ) -> Result<RunId> {
         self.check(&new).await?;
-        self.store(NewlyDealt { new, pins, dealt, trial, once: false }).await
+        self.store(NewlyDealt { new, pins, dealt, trial, once: false, by: "" }).await
     }
 
     async fn store(&self, newly: NewlyDealt<'_>) -> Result<RunId> {
-        let NewlyDealt { new, pins, dealt, trial, once } = newly;
+        let NewlyDealt { new, pins, dealt, trial, once, by } = newly;
         let base = self.models.info(new.base_model).await?;
         let cleanliness = dealt.cleanliness();
         let id = self.db.next_number("run").await?;
@@ -217,8 +223,8 @@ impl Runs {
         }
         sqlx::query(
             "INSERT INTO runs (id, name, status, queue_order, dataset_id, base_model, request, labels, train_rows, \
-             validation_rows, test_rows, progress, created_at_ms, base_model_id, dataset_version, pins, cleanliness) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0.0, $12, $13, $14, $15, $16)",
+             validation_rows, test_rows, progress, created_at_ms, base_model_id, dataset_version, pins, cleanliness, \
+             started_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0.0, $12, $13, $14, $15, $16, $17)",
         )
         .bind(id)
         .bind(&new.name)
@@ -236,8 +242,10 @@ impl Runs {
         .bind(pins.dataset)
         .bind(to_json(&pins)?)
         .bind(to_json(&cleanliness)?)
+        .bind(by)
         .execute(&mut *transaction)
         .await?;
+        put_in_place(&mut transaction, id).await?;
         if let Some(NewTrial { sweep, place, pause_at }) = trial {
             sqlx::query(
                 "INSERT INTO sweep_trials (sweep_id, place, run_id, pause_at, goes_on) VALUES ($1, $2, $3, $4, 0)",
@@ -369,16 +377,21 @@ impl Runs {
         let Some(next) = RunStatus::Queued.after(RunAction::Claim) else { return Ok(None) };
         let now = (self.clock)();
         let mut transaction = self.db.begin_write().await?;
+        let Some(id) = self.next_in_line(&mut transaction).await? else {
+            // Why some of them wait stands in the table.
+            transaction.commit().await?;
+            return Ok(None);
+        };
         let claimed = sqlx::query(
             "UPDATE runs SET status = $1, started_at_ms = COALESCE(started_at_ms, $2), ended_at_ms = NULL, lease_holder = $4, \
-             lease_until_ms = $5 WHERE id = (SELECT id FROM runs WHERE status = $3 ORDER BY queue_order LIMIT 1) AND \
-             status = $3 RETURNING id, request, progress",
+             lease_until_ms = $5 WHERE id = $6 AND status = $3 RETURNING id, request, progress",
         )
         .bind(next.as_str())
         .bind(now)
         .bind(RunStatus::Queued.as_str())
         .bind(self.process.as_str())
         .bind(now + LEASE_MS)
+        .bind(id)
         .fetch_all(&mut *transaction)
         .await?;
         let Some(row) = claimed.first() else { return Ok(None) };
@@ -453,6 +466,9 @@ impl Runs {
                 .bind(id)
                 .execute(&mut *transaction)
                 .await?;
+        }
+        if action == RunAction::Resume {
+            put_in_place(&mut transaction, id).await?;
         }
         if let Some(crashes) = crashes {
             sqlx::query("UPDATE runs SET crashes = $2 WHERE id = $1")

@@ -46,6 +46,7 @@ pub async fn insert_run(database: &Database, id: RunId, status: RunStatus) -> Re
         spec: TrainSpec::default(),
         base_model: 0,
         start_from: None,
+        time_limit_minutes: None,
     };
     sqlx::query(
         "INSERT INTO runs (id, name, status, queue_order, dataset_id, base_model, request, labels, train_rows, \

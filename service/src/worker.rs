@@ -7,7 +7,7 @@ use crate::error::{Result, ServiceError};
 use crate::files;
 use crate::manifests::{Manifests, not_written};
 use crate::models::Models;
-use crate::runs::{Change, Claimed, Prepared, Runs, TestNote, log};
+use crate::runs::{Change, Claimed, LOOK_AGAIN, Prepared, Runs, TestNote, log};
 use crate::sweeps::{Pause, Sweeps};
 use crate::tracking::{TrackedRun, Tracking};
 use domain::cleanliness::{Cleanliness, TestRowFlags};
@@ -92,8 +92,11 @@ impl Worker {
         while !self.stop.is_asked() {
             match self.handle.block_on(self.runs.claim()) {
                 Ok(Some(claimed)) => self.carry_out(claimed),
-                // A notice that came since the queue was found empty is kept until here.
-                Ok(None) => self.handle.block_on(self.runs.queued.notified()),
+                // A notice that came since the queue was found empty is kept until here. What lacks room is looked at
+                // again without one.
+                Ok(None) => self.handle.block_on(async {
+                    let _ = tokio::time::timeout(LOOK_AGAIN, self.runs.queued.notified()).await;
+                }),
                 Err(error) => {
                     tracing::error!(%error, "the queue of runs could not be read; trying again");
                     self.stop.rest(AFTER_TROUBLE);
@@ -177,6 +180,7 @@ impl Worker {
 
     fn train(&self, claimed: Claimed, tracked: &mut Option<TrackedRun>) -> Result<Ended> {
         let Claimed { id, request, progress } = claimed;
+        let began = Instant::now();
         let mut recorder = Recorder::new(self, id, tracked);
         if recorder.take(RunEvent::Phase { phase: Phase::Loading }).is_break() {
             recorder.finish()?;
@@ -184,6 +188,7 @@ impl Worker {
         }
         let new = request?;
         recorder.pause = self.handle.block_on(self.sweeps.pause_of(id))?;
+        recorder.limit = new.time_limit_minutes.map(|minutes| (began + Duration::from_secs(60 * minutes), minutes));
         let Prepared { request, notes, pins } = self.handle.block_on(self.runs.prepare(id, &new))?;
         if let Err(error) = self.handle.block_on(self.manifests.write(id, &new, &pins, &request)) {
             // A wish to stop that comes with this comes with the engine's first event, too.
@@ -242,13 +247,15 @@ struct Recorder<'a> {
     stored_at: Option<Instant>,
     /// Where the run waits for the others of its sweep.
     pause: Option<Pause>,
+    /// When the run has had its time, and what its limit is, in minutes.
+    limit: Option<(Instant, u64)>,
     /// Why events could not be stored. Training on would lose them, so the run ends with this.
     failure: Option<ServiceError>,
 }
 
 impl<'a> Recorder<'a> {
     fn new(worker: &'a Worker, run: RunId, tracked: &'a mut Option<TrackedRun>) -> Self {
-        Self { worker, run, tracked, waiting: Vec::new(), stored_at: None, pause: None, failure: None }
+        Self { worker, run, tracked, waiting: Vec::new(), stored_at: None, pause: None, limit: None, failure: None }
     }
 
     fn take(&mut self, event: RunEvent) -> ControlFlow<()> {
@@ -271,7 +278,12 @@ impl<'a> Recorder<'a> {
         }
         if let Some(words) = pauses {
             self.pause = None;
-            return self.stop_at_rung(words);
+            return self.stop_by_itself(words);
+        }
+        if let Some((_, minutes)) = self.limit.take_if(|(until, _)| Instant::now() >= *until) {
+            return self.stop_by_itself(format!(
+                "The time limit of {minutes} min is reached. The run has its checkpoint and can be resumed for as long again."
+            ));
         }
         if may_wait && self.stored_at.is_some_and(|at| at.elapsed() < STORE_EVERY) {
             return ControlFlow::Continue(());
@@ -280,7 +292,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// The way of any stop: the engine looks at the validation rows, if it is time to, writes a checkpoint and ends.
-    fn stop_at_rung(&mut self, words: String) -> ControlFlow<()> {
+    fn stop_by_itself(&mut self, words: String) -> ControlFlow<()> {
         self.store()?;
         let told = Some(log(LogLevel::Info, words));
         let asked = self.worker.runs.transition(self.run, RunAction::RequestCancel, told, None);

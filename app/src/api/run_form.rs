@@ -5,7 +5,7 @@ use super::source;
 use domain::catalogue::{AdapterSource, ModelId, OWN_MODEL};
 use domain::dataset::{DatasetId, LabelCount};
 use domain::error::UserError;
-use domain::run::NewRun;
+use domain::run::{MOST_MINUTES, NewRun};
 use domain::spec::{KNOBS, TargetModule, TrainSpec, find_knob};
 use domain::split::Split;
 use domain::sweep::MOST_SEEDS;
@@ -48,6 +48,7 @@ const PLAIN_FIELDS: &[(&str, &str)] = &[
     ("frozen_validation", "10"),
     ("split_seed", "42"),
     ("seeds", "1"),
+    ("time_limit", ""),
 ];
 
 /// Present in a form whose check boxes for the target modules were shown: a module that is missing then was
@@ -284,6 +285,7 @@ impl RunForm {
             "validation_dataset" => self.validation_dataset().map(|_| ()),
             "dataset_version" => self.dataset_version().map(|_| ()),
             "seeds" => self.seeds().map(|_| ()),
+            "time_limit" => self.time_limit().map(|_| ()),
             _ => Ok(()),
         };
         result.err().map(refused)
@@ -311,6 +313,7 @@ impl RunForm {
         }
         errors.extend(KNOBS.iter().filter_map(|knob| self.check(knob.name)));
         errors.extend(self.check("seeds"));
+        errors.extend(self.check("time_limit"));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -323,6 +326,7 @@ impl RunForm {
             spec: self.spec().map_err(refused("split"))?,
             base_model: self.base(),
             start_from: self.start(),
+            time_limit_minutes: self.time_limit().map_err(refused("time_limit"))?,
         })
     }
 
@@ -337,6 +341,21 @@ impl RunForm {
             Ok(seeds) if (1..=MOST_SEEDS).contains(&seeds) => Ok(seeds),
             _ => Err(UserError::invalid(format!(
                 "A recipe is run with 1 to {MOST_SEEDS} seeds; \"{words}\" is no such number."
+            ))),
+        }
+    }
+
+    /// After how many minutes the run is stopped; none if nothing was typed.
+    ///
+    /// # Errors
+    /// It is no such number.
+    pub fn time_limit(&self) -> Result<Option<u64>, UserError> {
+        let words = self.get("time_limit").trim();
+        match words.parse::<u64>() {
+            _ if words.is_empty() => Ok(None),
+            Ok(minutes) if (1..=MOST_MINUTES).contains(&minutes) => Ok(Some(minutes)),
+            _ => Err(UserError::invalid(format!(
+                "A time limit is 1 to {MOST_MINUTES} minutes, or nothing; \"{words}\" is no such number."
             ))),
         }
     }

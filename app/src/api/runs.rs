@@ -201,6 +201,7 @@ mod on_the_server {
     use crate::api::run_form::{FieldError, automatic_name};
     use domain::catalogue::{ModelKind, ModelStatus};
     use domain::error::UserError;
+    use domain::people::Actor;
 
     /// Finished runs that are offered as starting points: the newest.
     const RUNS_OFFERED: u64 = 50;
@@ -250,7 +251,8 @@ mod on_the_server {
         }
         let seeds = form.seeds()?;
         if seeds == 1 {
-            let run = service.runs.start_once(run).await?;
+            let by = use_context::<Actor>().filter(|actor| actor.user_id.is_some()).map(|actor| actor.name);
+            let run = service.runs.start_once(run, by.as_deref().unwrap_or_default()).await?;
             return Ok(Started { run, page: format!("/runs/{run}") });
         }
         let sweep = service.sweeps.start_seeds(run, seeds).await?;

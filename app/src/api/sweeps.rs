@@ -2,6 +2,7 @@
 
 use super::sweep_form::SweepForm;
 use crate::error::ApiError;
+use domain::queue::QueueView;
 use domain::run::RunSummary;
 use domain::sweep::{BandPoint, SweepDetail, SweepId, SweepSummary};
 use leptos::prelude::*;
@@ -29,6 +30,7 @@ pub struct RunsPageData {
     pub sweeps: Vec<(SweepSummary, Vec<RunSummary>)>,
     /// On all pages.
     pub total_sweeps: u64,
+    pub queue: QueueView,
 }
 
 /// The curves of several seeds as one: mean and deviation at each step.
@@ -59,7 +61,8 @@ pub async fn list_runs_and_sweeps(page: u64, sweeps_page: u64) -> Result<RunsPag
         let members = service.runs.of_sweep(sweep.id).await?;
         sweeps.push((sweep, members));
     }
-    Ok(RunsPageData { page, runs, total_runs, sweeps_page, sweeps, total_sweeps })
+    let queue = service.runs.queue().await?;
+    Ok(RunsPageData { page, runs, total_runs, sweeps_page, sweeps, total_sweeps, queue })
 }
 
 #[server]

@@ -32,7 +32,7 @@ use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 use model::ModelCard;
 use prompt::PromptCard;
-use split::SplitFields;
+use split::{Number, SplitFields};
 
 /// The form as it stands, and what is refused in it.
 #[derive(Clone, Copy)]
@@ -191,6 +191,7 @@ fn NewRunForm(data: NewRunData) -> impl IntoView {
                         <KnobFields draft group=KnobGroup::Main />
                         <Fold summary="More settings">
                             <KnobFields draft group=KnobGroup::More />
+                            <Number draft field="time_limit" label="Time limit in minutes, or nothing" />
                         </Fold>
                     </div>
                 </Card>

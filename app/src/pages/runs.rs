@@ -1,3 +1,4 @@
+mod queue;
 pub mod sweeps;
 
 use crate::api::sweeps::{RUNS_ON_A_PAGE, RunsPageData, SWEEPS_ON_A_PAGE, list_runs_and_sweeps};
@@ -12,6 +13,7 @@ use domain::run::{RunId, RunStatus, RunSummary};
 use domain::runs_comparison::{FEWEST_RUNS, MOST_RUNS};
 use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
+use queue::QueueCard;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use sweeps::SweepTable;
@@ -54,7 +56,7 @@ pub fn RunsPage() -> impl IntoView {
                 data.get()
                     .map(|data| match data {
                         Err(error) => view! { <ErrorNotice error /> }.into_any(),
-                        Ok(data) if data.total_runs == 0 && data.total_sweeps == 0 => view! { <NoRuns /> }.into_any(),
+                        Ok(data) if data.total_runs == 0 && data.total_sweeps == 0 && data.queue.paused.is_none() => view! { <NoRuns /> }.into_any(),
                         Ok(data) => view! { <AllRuns data chosen /> }.into_any(),
                     })
             }}
@@ -66,9 +68,10 @@ pub fn RunsPage() -> impl IntoView {
 /// Runs that belong together as one line each, and the others one by one.
 #[component]
 fn AllRuns(data: RunsPageData, chosen: Chosen) -> impl IntoView {
-    let RunsPageData { page, runs, total_runs, sweeps_page, sweeps, total_sweeps } = data;
+    let RunsPageData { page, runs, total_runs, sweeps_page, sweeps, total_sweeps, queue } = data;
     view! {
         <div class="stack-loose">
+            <QueueCard queue />
             {(!sweeps.is_empty()).then(|| view! { <SweepTable sweeps /> })}
             <Pager
                 page=sweeps_page

@@ -6,6 +6,7 @@ use crate::models::ModelsParts;
 use crate::notices::Notices;
 use crate::test_support::{Place, database, insert_run};
 use domain::error::ErrorKind;
+use domain::queue::{Priority, QueueMove};
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -262,4 +263,71 @@ async fn a_run_that_crashes_three_times_without_a_checkpoint_fails_and_the_queue
     dies().await;
     dies().await;
     assert_eq!(status().await, RunStatus::Queued);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_is_reordered_paused_and_shared() {
+    let (_folder, runs) = runs().await;
+    for (id, person) in [(1, "ann"), (2, "ann"), (3, "ben")] {
+        insert_run(&runs.db, id, RunStatus::Queued).await.unwrap();
+        sqlx::query("UPDATE runs SET started_by = $2 WHERE id = $1")
+            .bind(id)
+            .bind(person)
+            .execute(&runs.db.pool)
+            .await
+            .unwrap();
+        let mut transaction = runs.db.begin_write().await.unwrap();
+        put_in_place(&mut transaction, id).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
+    let order = async || runs.queue().await.unwrap().waiting.iter().map(|waiting| waiting.run).collect::<Vec<_>>();
+    assert_eq!(order().await, [1, 3, 2]);
+    runs.move_in_queue(2, QueueMove::Front).await.unwrap();
+    assert_eq!(order().await, [2, 1, 3]);
+    runs.set_priority(3, Priority::High).await.unwrap();
+    assert_eq!(order().await, [3, 2, 1]);
+    assert!(runs.move_in_queue(3, QueueMove::Down).await.is_err());
+
+    runs.pause_queue("ann").await.unwrap();
+    runs.pause_queue("ben").await.unwrap();
+    assert_eq!(runs.queue().await.unwrap().paused.unwrap().by, "ann");
+    assert!(runs.claim().await.unwrap().is_none());
+    runs.resume_queue().await.unwrap();
+    assert_eq!(runs.claim().await.unwrap().unwrap().id, 3);
+    assert!(UserError::from(runs.set_priority(3, Priority::Low).await.unwrap_err()).message.contains("does not wait"));
+    // What comes back from work is first again, though others were moved meanwhile.
+    runs.move_in_queue(1, QueueMove::Front).await.unwrap();
+    runs.recover(true).await.unwrap();
+    assert_eq!(order().await, [3, 1, 2]);
+    assert_eq!(runs.queue().await.unwrap().at_work, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_lacks_room_waits_says_why_and_lets_others_pass() {
+    static NOW: AtomicI64 = AtomicI64::new(1_000);
+    let (_folder, runs) = runs().await;
+    let runs = Runs { clock: || NOW.load(Ordering::SeqCst), ..runs };
+    insert_run(&runs.db, 1, RunStatus::Queued).await.unwrap();
+    insert_run(&runs.db, 2, RunStatus::Queued).await.unwrap();
+    // An adapter that no disk has room for.
+    let row = sqlx::query("SELECT request FROM runs WHERE id = 1").fetch_one(&runs.db.pool).await.unwrap();
+    let mut large: NewRun = json_column(&row, "request").unwrap();
+    large.spec.r = 1 << 40;
+    let store = |new: &NewRun| {
+        let statement = sqlx::query("UPDATE runs SET request = $1 WHERE id = 1").bind(to_json(new).unwrap());
+        statement.execute(&runs.db.pool)
+    };
+    store(&large).await.unwrap();
+    assert_eq!(runs.claim().await.unwrap().unwrap().id, 2);
+    assert!(runs.claim().await.unwrap().is_none());
+    let view = runs.queue().await.unwrap();
+    let reason = view.waiting[0].held_up.as_deref().unwrap();
+    assert!(reason.contains("of disk") && reason.contains("are free"), "{reason}");
+
+    // With room it is taken up, but not before it is time to look again.
+    large.spec.r = 4;
+    store(&large).await.unwrap();
+    assert!(runs.claim().await.unwrap().is_none());
+    NOW.fetch_add(LOOK_AGAIN.as_millis() as i64, Ordering::SeqCst);
+    assert_eq!(runs.claim().await.unwrap().unwrap().id, 1);
 }

@@ -137,6 +137,7 @@ pub fn small_run(dataset_id: i64, epochs: u64) -> NewRun {
         spec,
         base_model: OWN_MODEL,
         start_from: None,
+        time_limit_minutes: None,
     }
 }
 

@@ -82,8 +82,9 @@ fn Way(draft: Draft, way: &'static str, words: &'static str) -> impl IntoView {
     .into_any()
 }
 
+/// A field for a number.
 #[component]
-fn Number(draft: Draft, field: &'static str, label: &'static str) -> impl IntoView {
+pub fn Number(draft: Draft, field: &'static str, label: &'static str) -> impl IntoView {
     let id = format!("run-{field}");
     view! {
         <Field label id=id.clone() error=draft.error(field)>

@@ -66,6 +66,7 @@ impl Server {
             spec: TrainSpec::small_base(),
             base_model: OWN_MODEL,
             start_from: None,
+            time_limit_minutes: None,
         };
         Ok(self.service.runs.start(run).await?)
     }

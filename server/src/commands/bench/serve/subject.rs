@@ -101,6 +101,7 @@ async fn train(service: &Service) -> anyhow::Result<RunId> {
             spec: TrainSpec { num_train_epochs: 1, ..TrainSpec::small_base() },
             base_model: OWN_MODEL,
             start_from: None,
+            time_limit_minutes: None,
         })
         .await?;
     let mut watch = service.feed.watch(run, 0);
