@@ -8,9 +8,8 @@ test("the queue is paused, reordered and gone on with", async ({ page }) => {
 
   await test.step("one is at work, the others wait in their order", async () => {
     for (const name of ["first", "second", "third"]) {
-      await page.goto("/datasets");
-      await page.getByRole("link", { name: "queued" }).first().click();
-      await startRun(page, { name, epochs: name === "first" ? "60" : "1" });
+      await page.goto("/runs/new");
+      await startRun(page, { name, epochs: name === "first" ? 60 : 1 });
     }
     await page.goto("/runs");
     await expect(card.getByText("2 runs wait in this order; 1 is at work.")).toBeVisible();
@@ -39,7 +38,7 @@ test("the queue is paused, reordered and gone on with", async ({ page }) => {
     await page.emulateMedia({ colorScheme: "light" });
     await page.setViewportSize({ width: 1280, height: 900 });
     await page.getByRole("link", { name: "first", exact: true }).first().click();
-    await page.getByRole("button", { name: /^Stop/ }).click();
+    await page.getByRole("button", { name: "Cancel", exact: true }).click();
     await expect(page.getByText("cancelled", { exact: true }).first()).toBeVisible();
     await page.goto("/runs");
     await expect(card.getByText("2 runs wait in this order.")).toBeVisible();
