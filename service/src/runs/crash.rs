@@ -1,7 +1,8 @@
 //! Runs at which their process dies or the engine breaks. That may be an accident, so they go on from their last checkpoint;
 //! but one that does it again and again without getting anywhere is given up, so that the queue goes on.
 
-use super::{Change, Holder, Runs, log};
+use super::lease::Holder;
+use super::{Change, Runs, log};
 use crate::error::Result;
 use domain::run::{LogLevel, RunAction, RunId};
 use sqlx::Row;

@@ -1,6 +1,7 @@
 //! What the worker stores of a run while it computes.
 
-use super::{Holder, Runs, status_from};
+use super::lease::Holder;
+use super::{Runs, status_from};
 use crate::db::to_json;
 use crate::error::Result;
 use domain::cleanliness::Cleanliness;

@@ -1,5 +1,6 @@
 //! The queue and the guarded transitions, without a worker.
 
+use super::lease::LEASE_MS;
 use super::*;
 use crate::hub::HubSettings;
 use crate::models::ModelsParts;
