@@ -102,8 +102,9 @@ impl Runs {
         Ok(fact.and_then(|json| serde_json::from_str(&json).ok()))
     }
 
-    /// The run whose turn it is and that has the room that it needs. Those that lack it say so in the table.
-    pub(super) async fn next_in_line(&self, transaction: &mut Transaction<'static, Any>) -> Result<Option<RunId>> {
+    /// The run whose turn it is and that has the room that it needs. Those that lack it say so in the table. In no
+    /// transaction: whoever claims it finds out whether somebody else was quicker.
+    pub(super) async fn next_in_line(&self) -> Result<Option<RunId>> {
         if self.queue_pause().await?.is_some() {
             return Ok(None);
         }
@@ -114,7 +115,7 @@ impl Runs {
         )
         .bind(RunStatus::Queued.as_str())
         .bind(now)
-        .fetch_all(&mut **transaction)
+        .fetch_all(&self.db.pool)
         .await?;
         for row in &rows {
             let id: RunId = row.try_get("id")?;
@@ -131,7 +132,7 @@ impl Runs {
                 .bind(id)
                 .bind(&held_up)
                 .bind(until)
-                .execute(&mut **transaction)
+                .execute(&self.db.pool)
                 .await?;
             match held_up {
                 None => return Ok(Some(id)),

@@ -41,36 +41,37 @@ pub(crate) struct Claimed {
 impl Runs {
     /// Takes the first run out of the queue. Of several who ask at once, each gets another run.
     pub(crate) async fn claim(&self) -> Result<Option<Claimed>> {
+        while let Some(id) = self.next_in_line().await? {
+            if let Some(claimed) = self.claim_this(id).await? {
+                return Ok(Some(claimed));
+            }
+        }
+        Ok(None)
+    }
+
+    /// None: it does not wait any more, as somebody else was quicker.
+    async fn claim_this(&self, id: RunId) -> Result<Option<Claimed>> {
         let Some(next) = RunStatus::Queued.after(RunAction::Claim) else { return Ok(None) };
         let now = (self.clock)();
         let mut transaction = self.db.begin_write().await?;
-        let Some(id) = self.next_in_line(&mut transaction).await? else {
-            // Why some of them wait stands in the table.
-            transaction.commit().await?;
-            return Ok(None);
-        };
         let claimed = sqlx::query(
-            "UPDATE runs SET status = $1, started_at_ms = COALESCE(started_at_ms, $2), ended_at_ms = NULL, lease_holder = $4, \
-             lease_until_ms = $5 WHERE id = $6 AND status = $3 RETURNING id, request, progress",
+            "UPDATE runs SET status = $2, started_at_ms = COALESCE(started_at_ms, $3), ended_at_ms = NULL, lease_holder = $4, \
+             lease_until_ms = $5 WHERE id = $1 AND status = $6 RETURNING request, progress",
         )
+        .bind(id)
         .bind(next.as_str())
         .bind(now)
-        .bind(RunStatus::Queued.as_str())
         .bind(self.process.as_str())
         .bind(now + LEASE_MS)
-        .bind(id)
+        .bind(RunStatus::Queued.as_str())
         .fetch_all(&mut *transaction)
         .await?;
         let Some(row) = claimed.first() else { return Ok(None) };
-        let claimed = Claimed {
-            id: row.try_get("id")?,
-            request: json_column(row, "request"),
-            progress: row.try_get("progress")?,
-        };
+        let claimed = Claimed { id, request: json_column(row, "request"), progress: row.try_get("progress")? };
         let event = RunEvent::Status { status: next, message: None };
-        let stored = self.insert_all(&mut transaction, claimed.id, now, vec![event]).await?;
+        let stored = self.insert_all(&mut transaction, id, now, vec![event]).await?;
         transaction.commit().await?;
-        self.feed.announce(claimed.id, &stored);
+        self.feed.announce(id, &stored);
         Ok(Some(claimed))
     }
 
