@@ -185,6 +185,7 @@ pub enum RunEvent {
         moment: Moment,
         confusion: ConfusionMatrix,
     },
+    /// What came up to this step is stored, and its checkpoint is about to be written.
     Checkpoint {
         step: u64,
     },
@@ -413,6 +414,8 @@ impl RunPicture {
             RunEvent::PartialConfusion { moment, confusion } => self.partial = Some((*moment, confusion.clone())),
             RunEvent::Checkpoint { step } => self.checkpoint_step = Some(*step),
             RunEvent::Resumed { from_step } => {
+                // The last one that was told of may have been cut off.
+                self.checkpoint_step = (*from_step > 0).then_some(*from_step);
                 self.steps.retain(|point| point.step <= *from_step);
                 self.validations.retain(|point| point.step <= *from_step);
                 self.validation_confusion.take_if(|(step, _)| *step > *from_step);

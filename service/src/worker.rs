@@ -249,16 +249,33 @@ struct Recorder<'a> {
     pause: Option<Pause>,
     /// When the run has had its time, and what its limit is, in minutes.
     limit: Option<(Instant, u64)>,
+    /// The last event was that a checkpoint is about to be written: with the next one it is there.
+    checkpoint_begun: bool,
+    /// A checkpoint has been written since events were stored last.
+    got_somewhere: bool,
     /// Why events could not be stored. Training on would lose them, so the run ends with this.
     failure: Option<ServiceError>,
 }
 
 impl<'a> Recorder<'a> {
     fn new(worker: &'a Worker, run: RunId, tracked: &'a mut Option<TrackedRun>) -> Self {
-        Self { worker, run, tracked, waiting: Vec::new(), stored_at: None, pause: None, limit: None, failure: None }
+        Self {
+            worker,
+            run,
+            tracked,
+            waiting: Vec::new(),
+            stored_at: None,
+            pause: None,
+            limit: None,
+            checkpoint_begun: false,
+            got_somewhere: false,
+            failure: None,
+        }
     }
 
     fn take(&mut self, event: RunEvent) -> ControlFlow<()> {
+        self.got_somewhere |= std::mem::take(&mut self.checkpoint_begun);
+        let is_checkpoint = matches!(event, RunEvent::Checkpoint { .. });
         let pauses = self.pause.as_ref().and_then(|pause| pause_at(pause, &event));
         let may_wait = matches!(
             event,
@@ -272,8 +289,14 @@ impl<'a> Recorder<'a> {
             tracked.event(&event, at_ms);
         }
         self.waiting.push((at_ms, event));
+        if is_checkpoint {
+            // It is written only if all that led to it is stored. A wish to stop is heard at the next event.
+            let _ = self.store();
+            self.checkpoint_begun = self.failure.is_none();
+            return if self.checkpoint_begun { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+        }
         if self.worker.stop.is_asked() {
-            // Stored in `finish`: nothing is lost, and the engine hears it now.
+            // Stored at the checkpoint: nothing is lost, and the engine hears it now.
             return ControlFlow::Break(());
         }
         if let Some(words) = pauses {
@@ -309,7 +332,8 @@ impl<'a> Recorder<'a> {
             return ControlFlow::Break(());
         }
         let events = std::mem::take(&mut self.waiting);
-        let stored = self.worker.handle.block_on(self.worker.runs.record_work(self.run, events));
+        let got_somewhere = std::mem::take(&mut self.got_somewhere);
+        let stored = self.worker.handle.block_on(self.worker.runs.record_work(self.run, events, got_somewhere));
         self.stored_at = Some(Instant::now());
         match stored {
             Ok(RunStatus::Running) => ControlFlow::Continue(()),

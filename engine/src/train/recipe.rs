@@ -80,13 +80,16 @@ pub struct TrainReport {
 
 pub enum TrainOutcome {
     Finished(Box<TrainReport>),
-    /// Stopped because `on_event` said `Break`. From this step a run in the same folder goes on.
+    /// Stopped because `on_event` said `Break`. From this step a run in the same folder goes on, or from the last checkpoint
+    /// before it if this one was not to be written.
     Stopped {
         step: u64,
     },
 }
 
-/// Receives what happens, and says whether to go on.
+/// Receives what happens, and says whether to go on. [`RunEvent::Checkpoint`] comes just before a checkpoint is written, when
+/// all that led to it has been told; a `Break` then says that not all of that is safe, and the checkpoint is not written: no
+/// run must go on from a step that its history lacks.
 type OnEvent<'a> = &'a mut dyn FnMut(RunEvent) -> ControlFlow<()>;
 
 /// A checkpoint is written after this many seconds even if none is due: a kill costs no more than that.
@@ -310,7 +313,7 @@ impl<'a> Trainer<'a> {
         let mut last_save = Instant::now();
         while self.state.step < total && !self.state.stopped_early {
             if stop {
-                self.save()?;
+                self.checkpoint(on_event)?;
                 return Ok(Some(TrainOutcome::Stopped { step: self.state.step }));
             }
             let point = self.step(total, &mut rate)?;
@@ -339,12 +342,22 @@ impl<'a> Trainer<'a> {
                 stop |= on_event(warning).is_break();
             }
             if save || last_save.elapsed().as_secs_f64() >= SECONDS_BETWEEN_CHECKPOINTS {
-                self.save()?;
+                if !self.checkpoint(on_event)? {
+                    return Ok(Some(TrainOutcome::Stopped { step: self.state.step }));
+                }
                 last_save = Instant::now();
-                stop |= on_event(RunEvent::Checkpoint { step: self.state.step }).is_break();
             }
         }
         Ok(stop.then_some(TrainOutcome::Stopped { step: self.state.step }))
+    }
+
+    /// Whether what led to it is safe, so that it was written.
+    fn checkpoint(&mut self, on_event: OnEvent) -> Result<bool, EngineError> {
+        if on_event(RunEvent::Checkpoint { step: self.state.step }).is_break() {
+            return Ok(false);
+        }
+        self.save()?;
+        Ok(true)
     }
 
     /// One optimiser step.

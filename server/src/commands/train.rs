@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use domain::cleanliness::{Cleanliness, flag_test_rows};
 use domain::dataset::{check_labels, count_labels};
 use domain::manifest::ManifestData;
+use domain::run::RunEvent;
 use domain::spec::TrainSpec;
 use engine::adapter::peft;
 use engine::train::{TrainOutcome, TrainRequest, adapter_directory};
@@ -237,7 +238,9 @@ fn run(
             progress.say(&format!("The event file is given up: {error}"));
             event_file = None;
         }
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        // A checkpoint is written also on the way out.
+        let is_over = stop.load(Ordering::Relaxed) && !matches!(event, RunEvent::Checkpoint { .. });
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     progress.finish();
     if let Some(mut file) = event_file {

@@ -10,11 +10,17 @@ use sqlx::{Any, Transaction};
 
 impl Runs {
     /// Stores what the engine emitted and brings the columns that lists show up to date, all at once. Returns the
-    /// run's status, so that the worker learns of a wish to stop.
+    /// run's status, so that the worker learns of a wish to stop. `got_somewhere`: a checkpoint was written, so that what
+    /// was before is no sign any more of a run that crashes again and again.
     ///
     /// # Errors
     /// [`ServiceError::LeaseLost`](crate::ServiceError::LeaseLost): another process is at the run by now.
-    pub(crate) async fn record_work(&self, id: RunId, events: Vec<(i64, RunEvent)>) -> Result<RunStatus> {
+    pub(crate) async fn record_work(
+        &self,
+        id: RunId,
+        events: Vec<(i64, RunEvent)>,
+        got_somewhere: bool,
+    ) -> Result<RunStatus> {
         let mut transaction = self.db.begin_write().await?;
         Holder::Us.check(&mut transaction, self, id).await?;
         let mut stored: Vec<StoredEvent> = Vec::with_capacity(events.len());
@@ -35,17 +41,13 @@ impl Runs {
                     }
                     statement.execute(&mut *transaction).await?;
                 }
-                // It has got somewhere.
-                RunEvent::Checkpoint { .. } => {
-                    sqlx::query("UPDATE runs SET crashes = 0 WHERE id = $1")
-                        .bind(id)
-                        .execute(&mut *transaction)
-                        .await?;
-                }
                 RunEvent::Validation(point) => record_look(&mut transaction, id, point).await?,
                 _ => {}
             }
             stored.push(self.feed.insert(&mut transaction, id, at_ms, event).await?);
+        }
+        if got_somewhere {
+            sqlx::query("UPDATE runs SET crashes = 0 WHERE id = $1").bind(id).execute(&mut *transaction).await?;
         }
         if let Some(progress) = progress {
             sqlx::query("UPDATE runs SET progress = $2 WHERE id = $1")

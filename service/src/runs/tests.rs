@@ -200,8 +200,8 @@ async fn a_lease_that_runs_out_is_given_to_another_and_its_holder_writes_no_more
     insert_run(&first.db, 1, RunStatus::Queued).await.unwrap();
     assert_eq!(first.claim().await.unwrap().unwrap().id, 1);
     let step = || vec![(7, RunEvent::Step(made_up_step(1, 10)))];
-    assert_eq!(first.record_work(1, step()).await.unwrap(), RunStatus::Running);
-    assert!(matches!(second.record_work(1, step()).await, Err(ServiceError::LeaseLost)));
+    assert_eq!(first.record_work(1, step(), false).await.unwrap(), RunStatus::Running);
+    assert!(matches!(second.record_work(1, step(), false).await, Err(ServiceError::LeaseLost)));
 
     // As long as it is renewed, nobody takes it away.
     NOW.fetch_add(LEASE_MS, Ordering::SeqCst);
@@ -210,18 +210,18 @@ async fn a_lease_that_runs_out_is_given_to_another_and_its_holder_writes_no_more
     NOW.fetch_add(LEASE_MS, Ordering::SeqCst);
     second.recover(false).await.unwrap();
     assert!(second.claim().await.unwrap().is_none());
-    assert_eq!(first.record_work(1, step()).await.unwrap(), RunStatus::Running);
+    assert_eq!(first.record_work(1, step(), false).await.unwrap(), RunStatus::Running);
 
     NOW.fetch_add(1, Ordering::SeqCst);
     second.recover(false).await.unwrap();
     assert_eq!(second.claim().await.unwrap().unwrap().id, 1);
     let events = first.feed.history(1).await.unwrap().len();
-    assert!(matches!(first.record_work(1, step()).await, Err(ServiceError::LeaseLost)));
+    assert!(matches!(first.record_work(1, step(), false).await, Err(ServiceError::LeaseLost)));
     let settled = first.settle(1, Change::of(RunAction::Finish)).await;
     assert!(matches!(settled, Err(ServiceError::LeaseLost)), "{settled:?}");
     // It does not get back what it lost by a late sign of life.
     first.renew_leases().await.unwrap();
-    assert!(matches!(first.record_work(1, step()).await, Err(ServiceError::LeaseLost)));
+    assert!(matches!(first.record_work(1, step(), false).await, Err(ServiceError::LeaseLost)));
     assert_eq!(first.feed.history(1).await.unwrap().len(), events);
     assert_eq!(second.settle(1, Change::of(RunAction::Finish)).await.unwrap(), RunStatus::Finished);
 }
@@ -245,7 +245,7 @@ async fn a_run_that_crashes_three_times_without_a_checkpoint_fails_and_the_queue
     panics().await;
     // It gets somewhere: what was is forgotten.
     assert_eq!(runs.claim().await.unwrap().unwrap().id, 1);
-    runs.record_work(1, vec![(7, RunEvent::Checkpoint { step: 3 })]).await.unwrap();
+    runs.record_work(1, vec![(7, RunEvent::Checkpoint { step: 3 })], true).await.unwrap();
     runs.recover(true).await.unwrap();
     panics().await;
     assert_eq!(status().await, RunStatus::Queued);

@@ -51,7 +51,11 @@ impl Place {
 
     /// The service as it starts on this folder.
     pub async fn open(&self) -> Service {
-        Service::open_with_clock(self.config(), clock).await.unwrap()
+        self.open_with(self.config()).await
+    }
+
+    pub async fn open_with(&self, config: ServiceConfig) -> Service {
+        Service::open_with_clock(config, clock).await.unwrap()
     }
 }
 
