@@ -21,7 +21,7 @@ test("the queue is paused, reordered and gone on with", async ({ page }) => {
   await test.step("by hand another one comes first", async () => {
     await card.getByRole("button", { name: "Move third to the front" }).click();
     await expect(card.getByRole("listitem")).toContainText(["third", "second"]);
-    await card.getByLabel("Priority of second").selectOption("high");
+    await card.getByRole("combobox", { name: "Priority of second" }).selectOption("high");
     await card.getByRole("button", { name: "Set the priority of second" }).click();
     await expect(card.getByRole("listitem")).toContainText(["second", "third"]);
   });
