@@ -131,7 +131,7 @@ fn run_form(name: &str) -> String {
 
 fn start_run(server: &Server, name: &str) -> i64 {
     let body = server.post::<StartRun>(&run_form(name));
-    body.lines().map(str::trim).filter(|line| !line.is_empty() && *line != "0").next_back().unwrap().parse().unwrap()
+    body.lines().map(str::trim).rfind(|line| !line.is_empty() && *line != "0").unwrap().parse().unwrap()
 }
 
 /// The numbers of a run's events in the table, in their order.
