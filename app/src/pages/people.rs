@@ -147,7 +147,7 @@ fn Member(person: Person, my_id: Option<i64>) -> impl IntoView {
                 <div class="row">
                     <form method="post" action=MakeResetLink::url()>
                         <input type="hidden" name="id" value=id.to_string() />
-                        <button type="submit" class="button button-quiet" aria-label=format!("Make a link for a new password of {name}")>
+                        <button type="submit" class="button button-quiet" aria-label=format!("Password link for {name}")>
                             "Password link"
                         </button>
                     </form>
