@@ -23,6 +23,8 @@ export default defineConfig({
         "--no-first-run",
       ],
     },
-    trace: "retain-on-failure",
+    // Without pictures of every moment: to film the page takes as much of a small machine as the run that is watched.
+    trace: { mode: "retain-on-failure", screenshots: false, snapshots: true, sources: true },
+    screenshot: "only-on-failure",
   },
 });

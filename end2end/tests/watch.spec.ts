@@ -3,6 +3,8 @@
 import { chartSteps, expect, importDataset, LOST_CONNECTION, sampleRows, startRun, test, toCsv, upTo } from "./ayar";
 
 test("two browsers see the same run, and either can cancel and resume it", async ({ page, browser, complaints, ayar }) => {
+  // Two pages that draw, a run, and its resumed rest share the machine's processors.
+  test.setTimeout(420_000);
   await importDataset(page, "shared", toCsv(sampleRows(60)));
   await page.getByRole("link", { name: "Fine-tune on this" }).click();
   await startRun(page, { epochs: 12, saveSteps: 4 });
@@ -25,7 +27,7 @@ test("two browsers see the same run, and either can cancel and resume it", async
 
   await other.getByRole("button", { name: /Resume from step \d+/ }).click();
   for (const viewer of [page, other]) {
-    await expect(status(viewer, "finished")).toBeVisible({ timeout: 120_000 });
+    await expect(status(viewer, "finished")).toBeVisible({ timeout: 300_000 });
   }
   const steps = await chartSteps(page);
   expect(steps).toEqual(upTo(steps.length));
